@@ -1,0 +1,222 @@
+//! Writing a batch: records are encoded once, straight behind the room reserved for the header.
+//!
+//! Compression, when asked for, happens in [`BatchBuilder::finish`], over all records together. A body that the codec
+//! does not make smaller is sent as it is, marked uncompressed: nobody downstream then pays for decompressing it.
+
+use bytes::Bytes;
+
+use super::checksum::crc32c;
+use super::compression::{Compression, compress};
+use super::header::{BatchAttributes, BatchHeader, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, NO_SEQUENCE, at};
+use super::records::Header;
+use super::varint;
+use crate::ids::{LeaderEpoch, Offset, ProducerId};
+
+/// The most bytes of records one batch can hold, before compression: 1 GiB, well inside the 32-bit length field.
+pub const MAX_RECORDS_BYTES: usize = 1 << 30;
+
+/// What a new builder allocates at most; it grows by doubling from there.
+const INITIAL_CAPACITY_BYTES: usize = 16 << 10;
+
+/// Why a record was not appended. The builder is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The batch is full: finish it, and put the record into the next one.
+    #[error("the batch is full: {batch_bytes} bytes, and {record_bytes} more exceed {limit_bytes}")]
+    Full {
+        /// Size of the batch so far.
+        batch_bytes: usize,
+        /// Size of the record.
+        record_bytes: usize,
+        /// The builder's limit.
+        limit_bytes: usize,
+    },
+    /// The record fits in no batch at all.
+    #[error("a record of {record_bytes} bytes exceeds the format's limit of {max_bytes}")]
+    TooLarge {
+        /// Size of the record.
+        record_bytes: usize,
+        /// [`MAX_RECORDS_BYTES`].
+        max_bytes: usize,
+    },
+    /// The timestamp is too far from the first record's for the format.
+    #[error(
+        "timestamp {timestamp_ms} ms is more than 64 bits away from the batch's first, {base_timestamp_ms} ms"
+    )]
+    Timestamp {
+        /// The record's.
+        timestamp_ms: i64,
+        /// The first record's.
+        base_timestamp_ms: i64,
+    },
+}
+
+/// Builds one batch.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    /// Reserved header, then encoded records.
+    buffer: Vec<u8>,
+    compression: Compression,
+    limit_bytes: usize,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+    records_count: i32,
+}
+
+impl BatchBuilder {
+    /// A builder for a batch of at most `limit_bytes`, header included and before compression. A single record larger
+    /// than that still gets a batch of its own, as Kafka's producers do.
+    pub fn new(compression: Compression, limit_bytes: usize) -> BatchBuilder {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES + limit_bytes.min(INITIAL_CAPACITY_BYTES));
+        buffer.resize(HEADER_BYTES, 0);
+        BatchBuilder {
+            buffer,
+            compression,
+            limit_bytes,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: i64::MIN,
+            records_count: 0,
+        }
+    }
+
+    /// Appends one record and returns its offset relative to the batch's first.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] when the batch has records already and this one would take it over the limit; the others
+    /// when the record fits into no batch.
+    pub fn try_append(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<i32, AppendError> {
+        let offset_delta = self.records_count;
+        let base_timestamp_ms = if offset_delta == 0 { timestamp_ms } else { self.base_timestamp_ms };
+        let timestamp_delta_ms = timestamp_ms
+            .checked_sub(base_timestamp_ms)
+            .ok_or(AppendError::Timestamp { timestamp_ms, base_timestamp_ms })?;
+        let body_bytes = 1
+            + varint::size_bytes(timestamp_delta_ms)
+            + varint::size_bytes(i64::from(offset_delta))
+            + nullable_size_bytes(key)
+            + nullable_size_bytes(value)
+            + headers_size_bytes(headers);
+        let record_bytes = varint::size_bytes(body_bytes as i64) + body_bytes;
+        self.check_room(record_bytes)?;
+
+        self.buffer.reserve(record_bytes);
+        let mut front = [0; 32];
+        let mut length = varint::write(body_bytes as i64, &mut front);
+        length += 1; // record attributes, all reserved: 0
+        length += varint::write(timestamp_delta_ms, &mut front[length..]);
+        length += varint::write(i64::from(offset_delta), &mut front[length..]);
+        length += varint::write(nullable_length(key), &mut front[length..]);
+        self.buffer.extend_from_slice(&front[..length]);
+        self.buffer.extend_from_slice(key.unwrap_or_default());
+        varint::push(nullable_length(value), &mut self.buffer);
+        self.buffer.extend_from_slice(value.unwrap_or_default());
+        self.push_headers(headers);
+
+        self.base_timestamp_ms = base_timestamp_ms;
+        self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
+        self.records_count += 1;
+        Ok(offset_delta)
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.records_count as usize
+    }
+
+    /// Whether it holds no record yet.
+    pub fn is_empty(&self) -> bool {
+        self.records_count == 0
+    }
+
+    /// Size of the batch so far in bytes, header included and before compression: what it takes at most.
+    pub fn size_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The batch, with base offset 0 and an unknown leader epoch, which the leader replaces. `producer` is the id,
+    /// epoch and first sequence number of an idempotent producer.
+    ///
+    /// # Panics
+    /// When the builder is empty: there are no batches without records.
+    pub fn finish(self, producer: Option<(ProducerId, i16, i32)>) -> Bytes {
+        assert!(!self.is_empty(), "a batch has at least one record");
+        let (producer_id, producer_epoch, base_sequence) =
+            producer.unwrap_or((ProducerId::NONE, -1, NO_SEQUENCE));
+        let (mut batch, compression) = compressed(self.buffer, self.compression);
+        let mut header = BatchHeader {
+            base_offset: Offset::ZERO,
+            batch_length: (batch.len() - LENGTH_OVERHEAD_BYTES) as i32,
+            leader_epoch: LeaderEpoch::UNKNOWN,
+            crc: 0,
+            attributes: BatchAttributes(i16::from(compression.bits())),
+            last_offset_delta: self.records_count - 1,
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            records_count: self.records_count,
+        };
+        batch[..HEADER_BYTES].copy_from_slice(&header.encode());
+        header.crc = crc32c(&batch[at::ATTRIBUTES..]);
+        batch[at::CRC..at::ATTRIBUTES].copy_from_slice(&header.crc.to_be_bytes());
+        Bytes::from(batch)
+    }
+
+    fn check_room(&self, record_bytes: usize) -> Result<(), AppendError> {
+        let batch_bytes = self.buffer.len();
+        if batch_bytes.saturating_add(record_bytes) <= self.limit_bytes.min(MAX_RECORDS_BYTES) {
+            return Ok(());
+        }
+        if record_bytes > MAX_RECORDS_BYTES - HEADER_BYTES {
+            return Err(AppendError::TooLarge { record_bytes, max_bytes: MAX_RECORDS_BYTES - HEADER_BYTES });
+        }
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(AppendError::Full { batch_bytes, record_bytes, limit_bytes: self.limit_bytes })
+    }
+
+    fn push_headers(&mut self, headers: &[Header]) {
+        varint::push(headers.len() as i64, &mut self.buffer);
+        for header in headers {
+            varint::push(header.key.len() as i64, &mut self.buffer);
+            self.buffer.extend_from_slice(&header.key);
+            varint::push(nullable_length(header.value.as_deref()), &mut self.buffer);
+            self.buffer.extend_from_slice(header.value.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+/// The batch with its body compressed, if that makes it smaller.
+fn compressed(plain: Vec<u8>, compression: Compression) -> (Vec<u8>, Compression) {
+    if compression == Compression::None {
+        return (plain, Compression::None);
+    }
+    let mut batch = Vec::with_capacity(plain.len());
+    batch.resize(HEADER_BYTES, 0);
+    compress(compression, &plain[HEADER_BYTES..], &mut batch);
+    if batch.len() < plain.len() { (batch, compression) } else { (plain, Compression::None) }
+}
+
+#[inline]
+fn nullable_length(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |b| b.len() as i64)
+}
+
+#[inline]
+fn nullable_size_bytes(bytes: Option<&[u8]>) -> usize {
+    varint::size_bytes(nullable_length(bytes)) + bytes.map_or(0, <[u8]>::len)
+}
+
+fn headers_size_bytes(headers: &[Header]) -> usize {
+    headers.iter().fold(varint::size_bytes(headers.len() as i64), |sum, header| {
+        sum + nullable_size_bytes(Some(&header.key)) + nullable_size_bytes(header.value.as_deref())
+    })
+}
