@@ -1,0 +1,190 @@
+//! One fetch stream to one leader: dialled, kept full of requests, dialled again when it breaks.
+//!
+//! It knows requests and answers and no partitions: what a cursor is worth is for `handle.rs` to say.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use highwater_proto::BrokerId;
+use highwater_proto::grpc::{self, log_client::LogClient};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use crate::client::Client;
+use crate::connection::MESSAGE_BYTES_MAX;
+use crate::consumer::config::ConsumerConfig;
+use crate::error::reason_of;
+
+/// The connection to one leader.
+pub(crate) struct Session {
+    pub(crate) broker: BrokerId,
+    state: State,
+    /// Cursors that go out with the next request.
+    positions: Vec<grpc::FetchPosition>,
+    /// Requests without an answer.
+    outstanding: usize,
+    correlation: u64,
+    /// Breaks since the last answer.
+    pub(crate) failures: u32,
+}
+
+enum State {
+    Idle,
+    Opening(BoxFuture<'static, Result<Streaming<grpc::FetchResponse>, String>>, Requests),
+    Open(Box<Streaming<grpc::FetchResponse>>, Requests),
+    Waiting(Pin<Box<Sleep>>),
+}
+
+type Requests = mpsc::Sender<grpc::FetchRequest>;
+
+/// What polling a session can bring.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Answer(grpc::FetchResponse),
+    /// All cursors are gone with the connection.
+    Broke(String),
+}
+
+impl Session {
+    pub(crate) fn new(broker: BrokerId) -> Session {
+        Session {
+            broker,
+            state: State::Idle,
+            positions: Vec::new(),
+            outstanding: 0,
+            correlation: 0,
+            failures: 0,
+        }
+    }
+
+    /// Adds a cursor; it goes out with the next request.
+    pub(crate) fn place(&mut self, position: grpc::FetchPosition) {
+        self.positions.push(position);
+    }
+
+    /// Drops the stream and everything on it; the caller places its cursors anew. Quicker than a change within the
+    /// stream, which would queue up behind requests that may be waiting for data.
+    pub(crate) fn restart(&mut self) {
+        if !matches!(self.state, State::Waiting(_)) {
+            self.state = State::Idle;
+        }
+        self.positions.clear();
+        self.outstanding = 0;
+    }
+
+    /// Goes on until there is an event or nothing to be done. `is_wanted`: whether any cursor is placed here.
+    pub(crate) fn poll(
+        &mut self,
+        client: &Client,
+        config: &ConsumerConfig,
+        is_wanted: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        loop {
+            match &mut self.state {
+                State::Idle if !is_wanted => return Poll::Pending,
+                State::Idle => self.open(client, config),
+                State::Waiting(sleep) => {
+                    std::task::ready!(sleep.as_mut().poll(cx));
+                    self.state = State::Idle;
+                }
+                State::Opening(opening, requests) => match std::task::ready!(opening.poll_unpin(cx)) {
+                    Ok(answers) => self.state = State::Open(Box::new(answers), requests.clone()),
+                    Err(reason) => return Poll::Ready(self.break_off(client, reason)),
+                },
+                State::Open(answers, _) => {
+                    let answer = answers.poll_next_unpin(cx);
+                    return match answer {
+                        Poll::Ready(Some(Ok(answer))) => {
+                            self.outstanding = self.outstanding.saturating_sub(1);
+                            self.failures = 0;
+                            self.top_up(config);
+                            Poll::Ready(Event::Answer(answer))
+                        }
+                        Poll::Ready(Some(Err(status))) => {
+                            Poll::Ready(self.break_off(client, reason_of(&status)))
+                        }
+                        Poll::Ready(None) => {
+                            Poll::Ready(self.break_off(client, "the broker ended the stream".to_owned()))
+                        }
+                        Poll::Pending => {
+                            if is_wanted {
+                                self.top_up(config);
+                            }
+                            Poll::Pending
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// Dials, and sends the first requests along with the call.
+    fn open(&mut self, client: &Client, config: &ConsumerConfig) {
+        let (requests, body) = mpsc::channel(config.pipeline() + 1);
+        let (client, broker) = (client.clone(), self.broker);
+        let opening = async move {
+            let channel = client.dial_bulk(broker).await.map_err(|error| error.to_string())?;
+            call(channel, body).await
+        };
+        self.outstanding = 0;
+        self.state = State::Opening(opening.boxed(), requests);
+        self.top_up(config);
+    }
+
+    /// Keeps as many requests on their way as the byte budget allows.
+    fn top_up(&mut self, config: &ConsumerConfig) {
+        let (State::Open(_, requests) | State::Opening(_, requests)) = &self.state else { return };
+        while self.outstanding < config.pipeline() || !self.positions.is_empty() {
+            let request = grpc::FetchRequest {
+                correlation: self.correlation,
+                max_wait_ms: u32::try_from(config.fetch_max_wait.as_millis()).unwrap_or(u32::MAX),
+                min_bytes: u32::try_from(config.fetch_min_bytes).unwrap_or(u32::MAX),
+                max_bytes: u32::try_from(config.fetch_max_bytes).unwrap_or(u32::MAX),
+                positions: std::mem::take(&mut self.positions),
+                forget: Vec::new(),
+            };
+            if let Err(refused) = requests.try_send(request) {
+                self.positions = refused.into_inner().positions;
+                return; // the channel is full or closed; the next answer, or the break, comes by here again
+            }
+            self.correlation += 1;
+            self.outstanding += 1;
+        }
+    }
+
+    fn break_off(&mut self, client: &Client, reason: String) -> Event {
+        let wait = client.config().backoff().wait(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.positions.clear();
+        self.outstanding = 0;
+        self.state = State::Waiting(Box::pin(tokio::time::sleep(wait)));
+        Event::Broke(reason)
+    }
+}
+
+async fn call(
+    channel: Channel,
+    body: mpsc::Receiver<grpc::FetchRequest>,
+) -> Result<Streaming<grpc::FetchResponse>, String> {
+    let mut client = LogClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let response = client.fetch(ReceiverStream::new(body)).await.map_err(|status| reason_of(&status))?;
+    Ok(response.into_inner())
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match self.state {
+            State::Idle => "idle",
+            State::Opening(..) => "opening",
+            State::Open(..) => "open",
+            State::Waiting(_) => "waiting",
+        };
+        f.debug_struct("Session").field("broker", &self.broker).field("state", &state).finish_non_exhaustive()
+    }
+}

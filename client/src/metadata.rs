@@ -1,0 +1,185 @@
+//! What the client knows of the cluster: brokers' addresses, topics' ids, partitions' leaders.
+//!
+//! A cache, and wrong by nature: whoever gets a retriable error asks for a fresh copy. Concurrent refreshes of one
+//! topic become one call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use highwater_proto::grpc::{self, admin_client::AdminClient};
+use highwater_proto::{BrokerId, ErrorCode, LeaderEpoch, TopicId};
+use tokio::time::Instant;
+
+use crate::config::ClientConfig;
+use crate::connection::{Control, MESSAGE_BYTES_MAX, Repeat};
+use crate::error::AdminError;
+
+/// A topic as the cluster last described it.
+#[derive(Debug)]
+pub(crate) struct TopicInfo {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: TopicId,
+    /// By partition index, without gaps.
+    pub(crate) partitions: Vec<Leader>,
+    /// Which refresh this came from; larger is newer.
+    pub(crate) version: u64,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) broker: Option<BrokerId>,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Whatever is known, if it is not older than `metadata_max_age`.
+    Cached,
+    /// Something newer than this version, which turned out wrong.
+    NewerThan(u64),
+}
+
+impl Freshness {
+    /// Asked now: no cached answer is newer than the largest version.
+    pub(crate) const ANEW: Freshness = Freshness::NewerThan(u64::MAX);
+}
+
+#[derive(Debug, Default)]
+struct State {
+    brokers: HashMap<BrokerId, String>,
+    topics: HashMap<Arc<str>, (Arc<TopicInfo>, Instant)>,
+    version: u64,
+}
+
+/// The cache.
+#[derive(Debug, Default)]
+pub(crate) struct Metadata {
+    state: Mutex<State>,
+    /// Held while a refresh is under way, so that the others wait for its answer instead of asking too.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl Metadata {
+    /// The topic's partitions and leaders. One call at most; the caller retries.
+    pub(crate) async fn topic(
+        &self,
+        config: &ClientConfig,
+        control: &Control,
+        name: &str,
+        freshness: Freshness,
+    ) -> Result<Arc<TopicInfo>, AdminError> {
+        if let Some(known) = self.known(config, name, freshness) {
+            return Ok(known);
+        }
+        let _turn = self.refreshing.lock().await;
+        if let Some(known) = self.known(config, name, freshness) {
+            return Ok(known);
+        }
+        let request = grpc::MetadataRequest { topics: vec![name.to_owned()], allow_auto_create: true };
+        let answer = self.ask(config, control, request).await?;
+        let topic = answer.topics.into_iter().find(|t| t.name == name).ok_or_else(|| {
+            AdminError::Protocol { call: "Metadata", reason: format!("topic {name} is not in it") }
+        })?;
+        self.keep_topic(topic)
+    }
+
+    /// All that the cluster says about itself and `topics` (all when none is named); the cache learns from it.
+    pub(crate) async fn ask(
+        &self,
+        config: &ClientConfig,
+        control: &Control,
+        request: grpc::MetadataRequest,
+    ) -> Result<grpc::MetadataResponse, AdminError> {
+        let addresses = self.addresses(config);
+        let answer = control
+            .call(config, "Metadata", &addresses, Repeat::UntilTimeout, |channel| {
+                let request = request.clone();
+                async move {
+                    AdminClient::new(channel)
+                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                        .metadata(request)
+                        .await
+                }
+            })
+            .await?;
+        self.keep_brokers(&answer.brokers);
+        Ok(answer)
+    }
+
+    /// Every address worth a try for a call that any broker answers: known brokers first, then the bootstrap list.
+    pub(crate) fn addresses(&self, config: &ClientConfig) -> Vec<String> {
+        let mut addresses: Vec<String> = self.lock().brokers.values().cloned().collect();
+        for address in &config.bootstrap {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    /// Where to dial a broker: its own address; when it names none, the bootstrap list stands in.
+    pub(crate) fn addresses_of(&self, config: &ClientConfig, broker: BrokerId) -> Vec<String> {
+        match self.lock().brokers.get(&broker) {
+            Some(address) => vec![address.clone()],
+            None => config.bootstrap.clone(),
+        }
+    }
+
+    pub(crate) fn keep_brokers(&self, brokers: &[grpc::Broker]) {
+        let mut state = self.lock();
+        state.brokers =
+            brokers.iter().filter(|b| !b.grpc.is_empty()).map(|b| (BrokerId(b.id), b.grpc.clone())).collect();
+    }
+
+    fn keep_topic(&self, topic: grpc::TopicMetadata) -> Result<Arc<TopicInfo>, AdminError> {
+        let mut state = self.lock();
+        if topic.error != ErrorCode::None.to_wire() {
+            state.topics.remove(topic.name.as_str());
+            return Err(AdminError::refused(format!("topic {}", topic.name), topic.error, &topic.message));
+        }
+        state.version += 1;
+        let info = Arc::new(topic_info(topic, state.version)?);
+        state.topics.insert(info.name.clone(), (info.clone(), Instant::now()));
+        Ok(info)
+    }
+
+    fn known(&self, config: &ClientConfig, name: &str, freshness: Freshness) -> Option<Arc<TopicInfo>> {
+        let state = self.lock();
+        let (topic, read_at) = state.topics.get(name)?;
+        let fresh = match freshness {
+            Freshness::Cached => read_at.elapsed() < config.metadata_max_age,
+            Freshness::NewerThan(version) => topic.version > version,
+        };
+        fresh.then(|| topic.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn topic_info(mut topic: grpc::TopicMetadata, version: u64) -> Result<TopicInfo, AdminError> {
+    let odd = |reason: &str| AdminError::Protocol {
+        call: "Metadata",
+        reason: format!("topic {}: {reason}", topic.name),
+    };
+    let id = TopicId::from_wire(&topic.topic_id).ok_or_else(|| odd("its id is not 16 bytes long"))?;
+    if topic.partitions.is_empty() {
+        return Err(odd("it has no partitions"));
+    }
+    topic.partitions.sort_by_key(|p| p.partition);
+    if topic.partitions.iter().zip(0..).any(|(p, index)| p.partition != index) {
+        return Err(odd("its partitions are not numbered 0 to n-1"));
+    }
+    let partitions = topic
+        .partitions
+        .iter()
+        .map(|p| Leader {
+            broker: (p.leader >= 0).then_some(BrokerId(p.leader)),
+            epoch: LeaderEpoch(p.leader_epoch),
+        })
+        .collect();
+    Ok(TopicInfo { name: topic.name.into(), id, partitions, version })
+}
