@@ -1,0 +1,29 @@
+//! An I/O error with what was being done, and to which file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A call to the disk that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct IoFault {
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the disk said.
+    pub source: io::Error,
+}
+
+impl IoFault {
+    /// Whether the disk is full, so that the call can succeed once there is space.
+    pub fn is_disk_full(&self) -> bool {
+        highwater_env::disk::is_disk_full(&self.source)
+    }
+}
+
+/// For `map_err`: remembers the action and the path.
+pub(crate) fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IoFault {
+    let path = path.to_owned();
+    move |source| IoFault { action, path, source }
+}

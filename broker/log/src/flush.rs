@@ -1,0 +1,188 @@
+//! Flushing: a group of appends is made durable at once, outside the partition's lock.
+//!
+//! `begin_flush` takes what is unsynced out of the log as a ticket, [`FlushTicket::sync`] waits for the device without
+//! any lock, `complete_flush` hands out the proof. One flush per partition at a time: appends that come meanwhile are
+//! covered by the next one. A failed sync stops the log for good (rule M-22): the kernel may have dropped the bytes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_env::DiskFile;
+use highwater_proto::Offset;
+
+use crate::counters;
+use crate::epochs::EPOCHS_FILE;
+use crate::error::{IoFault, fault};
+use crate::log::{Health, Marker, PartitionLog, Shared};
+use crate::state::Ending;
+
+/// Something known to be on the device. Only this crate makes one, and only after a sync; acknowledgements ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use]
+pub struct Durable<T>(T);
+
+impl<T: Copy> Durable<T> {
+    pub(crate) fn new(value: T) -> Durable<T> {
+        Durable(value)
+    }
+
+    /// What is durable.
+    pub fn get(self) -> T {
+        self.0
+    }
+}
+
+/// Why nothing more is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    /// The sync failed. The log is poisoned until it is opened again.
+    #[error("what was appended may be lost: {0}")]
+    Sync(#[from] IoFault),
+    /// An earlier one failed.
+    #[error("the log was stopped by an earlier failure: {reason}")]
+    Poisoned {
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// What one flush has to do. Run [`FlushTicket::sync`] without holding the log's lock.
+#[derive(Debug)]
+#[must_use]
+pub struct FlushTicket {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    files: Vec<Arc<dyn DiskFile>>,
+    epochs: Option<Vec<u8>>,
+    sync_directory: bool,
+    sync_parent: bool,
+    marker: Marker,
+    generation: u64,
+}
+
+/// A flush that ran; bring it back with `complete_flush`.
+#[derive(Debug)]
+#[must_use]
+pub struct SyncedFlush {
+    marker: Marker,
+    generation: u64,
+    result: Result<(), IoFault>,
+}
+
+impl FlushTicket {
+    /// Waits until everything is on the device, or has failed.
+    pub fn sync(self) -> SyncedFlush {
+        let result = self.run();
+        SyncedFlush { marker: self.marker, generation: self.generation, result }
+    }
+
+    /// The offset this flush makes durable.
+    pub fn end(&self) -> Offset {
+        self.marker.end
+    }
+
+    fn run(&self) -> Result<(), IoFault> {
+        for file in &self.files {
+            file.sync_data().map_err(fault("sync a file of", &self.directory))?;
+        }
+        if let Some(epochs) = &self.epochs {
+            self.shared.replace_file(&self.directory.join(EPOCHS_FILE), epochs)?;
+        }
+        // A new segment's name must be there before its data counts (rule M-21).
+        if self.sync_directory || self.epochs.is_some() {
+            self.shared.disk.sync_dir(&self.directory).map_err(fault("sync", &self.directory))?;
+        }
+        if self.sync_parent {
+            let parent = &self.shared.partitions;
+            self.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
+        }
+        Ok(())
+    }
+}
+
+impl PartitionLog {
+    /// Whether anything waits for a flush and none is under way.
+    pub fn needs_flush(&self) -> bool {
+        let unflushed = &self.unflushed;
+        self.health == Health::Good
+            && !unflushed.in_flight
+            && (self.active.as_ref().is_some_and(|active| active.dirty)
+                || !unflushed.files.is_empty()
+                || unflushed.directory
+                || unflushed.parent
+                || unflushed.epochs
+                || unflushed.state
+                || self.flushed_end < self.log_end)
+    }
+
+    /// Takes out what is to be synced. `None` if there is nothing, a flush is under way already, or the log is stopped.
+    pub fn begin_flush(&mut self) -> Option<FlushTicket> {
+        if !self.needs_flush() {
+            return None;
+        }
+        let marker = self.end_marker();
+        let unflushed = &mut self.unflushed;
+        let mut files = std::mem::take(&mut unflushed.files);
+        if let Some(active) = &mut self.active
+            && std::mem::take(&mut active.dirty)
+        {
+            files.push(Arc::clone(&active.file));
+        }
+        if std::mem::take(&mut unflushed.state) {
+            files.extend(self.state_file.file.clone());
+        }
+        unflushed.in_flight = true;
+        Some(FlushTicket {
+            shared: Arc::clone(&self.shared),
+            directory: self.directory.clone(),
+            files,
+            epochs: std::mem::take(&mut unflushed.epochs).then(|| self.epochs.encode()),
+            sync_directory: std::mem::take(&mut unflushed.directory),
+            sync_parent: std::mem::take(&mut unflushed.parent),
+            marker,
+            generation: self.generation,
+        })
+    }
+
+    /// Takes a flush back and says how far the log is durable now.
+    pub fn complete_flush(&mut self, flush: SyncedFlush) -> Result<Durable<Offset>, FlushError> {
+        self.unflushed.in_flight = false;
+        if let Err(error) = flush.result {
+            self.poison(&error);
+            return Err(FlushError::Sync(error));
+        }
+        if let Health::Poisoned { reason } = &self.health {
+            return Err(FlushError::Poisoned { reason: reason.clone() });
+        }
+        // After a truncation the marker may speak of bytes that are gone.
+        if flush.generation == self.generation && flush.marker.end >= self.flushed_end {
+            self.flushed_end = flush.marker.end;
+            self.state_file.marker = Some(flush.marker);
+            if let Err(error) = self.write_state(Ending::Open) {
+                // The data is durable all the same; recovery will look at more of it than it had to.
+                tracing::warn!(partition = %self.topic_partition, %error, "the flushed end was not recorded");
+            }
+        }
+        Ok(Durable::new(self.flushed_end))
+    }
+
+    /// Flushes everything and waits for it, in the caller's thread.
+    pub fn flush(&mut self) -> Result<Durable<Offset>, FlushError> {
+        if let Health::Poisoned { reason } = &self.health {
+            return Err(FlushError::Poisoned { reason: reason.clone() });
+        }
+        match self.begin_flush() {
+            Some(ticket) => self.complete_flush(ticket.sync()),
+            None => Ok(Durable::new(self.flushed_end)),
+        }
+    }
+
+    /// Stops the log: bytes beyond the flushed end may never reach the device, whatever reads show.
+    pub(crate) fn poison(&mut self, error: &IoFault) {
+        counters::add(&self.shared.counters.sync_failures, 1);
+        tracing::error!(partition = %self.topic_partition, %error, "a sync failed: the partition is stopped");
+        self.health = Health::Poisoned { reason: error.to_string() };
+        // The next life must not trust the page cache. If this write fails too, it cannot know.
+        let _ = self.write_state(Ending::SyncFailed);
+    }
+}

@@ -1,0 +1,310 @@
+//! Reading: from an offset to whole batches of stored bytes, without a copy.
+//!
+//! `plan_read` looks up what memory knows, under the log's lock. The [`ReadPlan`] does the rest without it: opens what
+//! is not open yet, walks a few headers in the map to the exact ends, and returns a slice of the map. Bytes are read
+//! only below the end the log had when the plan was made. Headers that are walked are checked; checksums are not: the
+//! reader at the far end verifies those.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_proto::Offset;
+use highwater_proto::record::BatchHeader;
+
+use crate::error::{IoFault, fault};
+use crate::index::{self, IndexEntry};
+use crate::log::{PartitionLog, Shared};
+use crate::segment::SegmentReader;
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing is or was there.
+    #[error("offset {offset} is outside the log's {log_start} to {log_end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The first offset that can be read.
+        log_start: Offset,
+        /// The offset after the last.
+        log_end: Offset,
+    },
+    /// The stored bytes are no batch: never served.
+    #[error("{} is damaged at byte {position}, near offset {offset}", path.display())]
+    Rotten {
+        /// The segment's file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        position: u64,
+        /// The offset looked for there.
+        offset: Offset,
+    },
+    /// The segment was removed or replaced after the plan was made: plan again.
+    #[error("the segment went away while it was read; plan the read again")]
+    Moved,
+    /// The disk refused.
+    #[error(transparent)]
+    Io(#[from] IoFault),
+}
+
+/// Whole batches as they are stored.
+#[derive(Clone, Debug)]
+pub struct ReadSlice {
+    /// The bytes: a slice of the segment's map. Empty if there is nothing below the bound.
+    pub bytes: Bytes,
+    /// The offset after the last batch: where to read on.
+    pub next: Offset,
+}
+
+/// A read that knows its segment. Holds the segment's pages, but no lock.
+#[derive(Debug)]
+#[must_use]
+pub struct ReadPlan {
+    shared: Arc<Shared>,
+    from: Offset,
+    bound_end: Offset,
+    max_bytes: usize,
+    target: Option<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    reader: Arc<SegmentReader>,
+    data_bytes: u64,
+    /// The segment ends before the bound does, so the bound needs no looking for.
+    segment_end: Offset,
+    located: Option<Located>,
+}
+
+/// Where the walk for the first batch starts, and where the walk for the last one may.
+#[derive(Clone, Copy, Debug)]
+struct Located {
+    start: u64,
+    skip_to: u64,
+}
+
+impl Target {
+    fn locate(&self, entries: &[IndexEntry], from: Offset, bound_end: Offset, max_bytes: usize) -> Located {
+        let relative =
+            |offset: Offset| u32::try_from((offset.0 - self.reader.base.0).max(0)).unwrap_or(u32::MAX);
+        let start = index::seek_offset(entries, relative(from));
+        let far = index::seek_position(entries, u64::from(start.position) + max_bytes as u64);
+        // The entry found for the bound begins no later than the bound: everything before it lies below.
+        let bound = index::seek_offset(entries, relative(bound_end.min(self.segment_end)));
+        let skip_to = far.position.min(bound.position).max(start.position);
+        Located { start: u64::from(start.position), skip_to: u64::from(skip_to) }
+    }
+}
+
+impl PartitionLog {
+    /// Plans a read of whole batches from the one that holds `from` up to `bound_end` (exclusive; a batch that reaches
+    /// beyond is left out), of at most `max_bytes` bytes, but at least one batch if there is one.
+    ///
+    /// A read stops at its segment's end. The first batch is returned whole even if `from` lies in its middle.
+    pub fn plan_read(
+        &self,
+        from: Offset,
+        bound_end: Offset,
+        max_bytes: usize,
+    ) -> Result<ReadPlan, ReadError> {
+        if from < self.log_start || from > self.log_end {
+            let (log_start, log_end) = (self.log_start, self.log_end);
+            return Err(ReadError::OutOfRange { offset: from, log_start, log_end });
+        }
+        let mut bound_end = bound_end.min(self.log_end);
+        for range in &self.rotten {
+            if from >= range.offset && from < range.end && from < bound_end {
+                return Err(ReadError::Rotten {
+                    path: range.path.clone(),
+                    position: range.position,
+                    offset: from,
+                });
+            }
+            if from < range.offset {
+                bound_end = bound_end.min(range.offset);
+            }
+        }
+        let target = if from < bound_end { self.target(from, bound_end, max_bytes) } else { None };
+        Ok(ReadPlan { shared: Arc::clone(&self.shared), from, bound_end, max_bytes, target })
+    }
+
+    /// The segment that holds the first batch that ends after `from`.
+    fn target(&self, from: Offset, bound_end: Offset, max_bytes: usize) -> Option<Target> {
+        let at = self.sealed.partition_point(|segment| segment.end <= from);
+        let mut target = match (self.sealed.get(at), &self.active) {
+            (Some(sealed), _) => Target {
+                reader: Arc::clone(&sealed.reader),
+                data_bytes: sealed.data_bytes,
+                segment_end: sealed.end,
+                located: None,
+            },
+            (None, Some(active)) => Target {
+                reader: Arc::clone(&active.reader),
+                data_bytes: active.data_bytes,
+                segment_end: self.log_end,
+                located: None,
+            },
+            (None, None) => return None,
+        };
+        target.located = match (self.sealed.get(at), &self.active) {
+            (None, Some(active)) => Some(target.locate(&active.index.entries, from, bound_end, max_bytes)),
+            _ => target
+                .reader
+                .index_in_memory()
+                .map(|entries| target.locate(&entries, from, bound_end, max_bytes)),
+        };
+        Some(target)
+    }
+}
+
+impl ReadPlan {
+    /// Whether the read will find all its pages in memory. If not, let [`ReadPlan::populate`] run where waiting for
+    /// the device is fine, then read.
+    pub fn is_resident(&self) -> bool {
+        let Some(target) = &self.target else { return true };
+        let Some(located) = target.located else { return false };
+        let Ok(map) = target.reader.map(target.data_bytes) else { return false };
+        self.shared.disk.is_resident(self.window(target, located, &map)).unwrap_or(false)
+    }
+
+    /// Brings what the read will touch into memory; may wait for the device.
+    pub fn populate(&mut self) -> Result<(), ReadError> {
+        let Some(target) = &mut self.target else { return Ok(()) };
+        let path = target.reader.log_path.clone();
+        let gone = |reader: &SegmentReader, error| {
+            if reader.is_retired() { ReadError::Moved } else { fault("read", &path)(error).into() }
+        };
+        let map = target.reader.map(target.data_bytes).map_err(|error| gone(&target.reader, error))?;
+        let located = match target.located {
+            Some(located) => located,
+            None => {
+                let entries =
+                    target.reader.index(target.data_bytes).map_err(|error| gone(&target.reader, error))?;
+                target.locate(&entries, self.from, self.bound_end, self.max_bytes)
+            }
+        };
+        target.located = Some(located);
+        let Some(target) = &self.target else { return Ok(()) };
+        self.shared
+            .disk
+            .populate(self.window(target, located, &map))
+            .map_err(|error| gone(&target.reader, error))
+    }
+
+    /// The part of the map that the read may touch: from the first header walked to the last batch's possible end.
+    fn window<'a>(&self, target: &Target, located: Located, map: &'a [u8]) -> &'a [u8] {
+        let data = usize::try_from(target.data_bytes).map_or(map.len(), |bytes| bytes.min(map.len()));
+        let from = (located.start as usize).min(data);
+        let to = (located.skip_to as usize)
+            .max(from)
+            .saturating_add(self.max_bytes.min(LAST_WALK_BYTES))
+            .min(data);
+        &map[from..to]
+    }
+
+    /// Reads. Touches the map: populate first if the pages may be cold.
+    pub fn read(mut self) -> Result<ReadSlice, ReadError> {
+        let Some(target) = &self.target else {
+            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
+        };
+        if target.located.is_none() {
+            self.populate()?;
+        }
+        let Some(target) = &self.target else {
+            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
+        };
+        let located = target.located.expect("populate located it");
+        let map = target.reader.map(target.data_bytes).map_err(|error| {
+            if target.reader.is_retired() {
+                ReadError::Moved
+            } else {
+                fault("read", &target.reader.log_path)(error).into()
+            }
+        })?;
+        let walk = Walk { target, data: &map[..target.data_bytes as usize] };
+        let (start, first) = walk.find_first(located.start, self.from)?;
+        let Some(first) = first else {
+            // Compaction can leave a segment that ends before its last offsets: read on in the next one.
+            return Ok(ReadSlice { bytes: Bytes::new(), next: target.segment_end.min(self.bound_end) });
+        };
+        if first.next_offset() > self.bound_end {
+            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
+        }
+        let (end, next) = walk.find_end(start, &first, located.skip_to, self.bound_end, self.max_bytes);
+        Ok(ReadSlice { bytes: map.slice(start as usize..end as usize), next })
+    }
+}
+
+/// How far beyond the last index entry a read looks at most when it asks for pages: batches are rarely larger.
+const LAST_WALK_BYTES: usize = 1 << 20;
+
+/// A walk over headers within a segment's known data.
+struct Walk<'a> {
+    target: &'a Target,
+    data: &'a [u8],
+}
+
+impl Walk<'_> {
+    fn header(&self, position: u64, expected: Offset) -> Result<Option<BatchHeader>, ReadError> {
+        let rest = &self.data[position as usize..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        match BatchHeader::parse(rest) {
+            Ok(header)
+                if header.size_bytes() <= rest.len()
+                    && header.base_offset >= self.target.reader.base
+                    && header.next_offset() <= self.target.segment_end =>
+            {
+                Ok(Some(header))
+            }
+            _ => {
+                let path = self.target.reader.log_path.clone();
+                Err(ReadError::Rotten { path, position, offset: expected })
+            }
+        }
+    }
+
+    /// The first batch that ends after `from`.
+    fn find_first(&self, start: u64, from: Offset) -> Result<(u64, Option<BatchHeader>), ReadError> {
+        let mut position = start;
+        while let Some(header) = self.header(position, from)? {
+            if header.next_offset() > from {
+                return Ok((position, Some(header)));
+            }
+            position += header.size_bytes() as u64;
+        }
+        Ok((position, None))
+    }
+
+    /// Where the last batch ends that fits, and the offset after it.
+    fn find_end(
+        &self,
+        start: u64,
+        first: &BatchHeader,
+        skip_to: u64,
+        bound_end: Offset,
+        max_bytes: usize,
+    ) -> (u64, Offset) {
+        let mut end = start + first.size_bytes() as u64;
+        let mut next = first.next_offset();
+        let limit = start + max_bytes as u64;
+        // An entry is the start of a batch, so everything before it is whole. The batch there tells the offset.
+        if skip_to > end
+            && let Ok(there) = self.header(skip_to, next)
+        {
+            end = skip_to;
+            next = there.map_or(self.target.segment_end, |header| header.base_offset);
+        }
+        // What is damaged ends this read, and is the error of the one that starts there.
+        while let Ok(Some(header)) = self.header(end, next) {
+            if header.next_offset() > bound_end || end + header.size_bytes() as u64 > limit {
+                break;
+            }
+            end += header.size_bytes() as u64;
+            next = header.next_offset();
+        }
+        (end, next)
+    }
+}

@@ -1,0 +1,530 @@
+//! Recovery: where the log ends, and what a bad batch on the way there means.
+//!
+//! Two things prove that bytes were flushed: the marker in `partition.state`, and an index header, which is written
+//! only for bytes that were synced before. Below the further of the two a bad batch is rot: it is reported, never
+//! served and never truncated (rule M-20). Beyond it a bad batch is a torn write, and the log ends there. Only bytes
+//! that no index header speaks of are read, so opening does not take longer with more data.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_env::DiskFile;
+use highwater_proto::Offset;
+use highwater_proto::record::BatchHeader;
+
+use crate::counters;
+use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
+use crate::error::{IoFault, fault};
+use crate::index::{self, IndexEntry, IndexHeader, Seal};
+use crate::log::{Health, Marker, PartitionLog, RottenRange};
+use crate::open::{Listing, OpenError, RecoveryReport, list, read_small, remove_segment_files};
+use crate::scan::{ScanStop, Scanner, scan_headers};
+use crate::segment::{Active, IndexBuilder, IndexOnDisk, LOG_SUFFIX, Sealed, SegmentReader, file_name};
+use crate::snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::state::{self, Ending, PartitionState, STATE_FILE};
+
+/// Pieces in which a tail is looked through or written again.
+const PIECE_BYTES: usize = 256 << 10;
+/// Holds the bytes cut off when no marker told whether they had been flushed.
+const TORN_SUFFIX: &str = ".torn";
+
+pub(crate) struct Recovery<'a> {
+    log: &'a mut PartitionLog,
+    listing: Listing,
+    state: Option<PartitionState>,
+    /// Up to here everything was flushed.
+    marker: Marker,
+    torn_bytes: u64,
+    scanned_bytes: u64,
+}
+
+/// A segment before it is judged.
+struct Found {
+    reader: Arc<SegmentReader>,
+    file: Arc<dyn DiskFile>,
+    file_bytes: u64,
+    /// What its index file says, if that can be true.
+    header: Option<IndexHeader>,
+}
+
+impl<'a> Recovery<'a> {
+    pub(crate) fn start(log: &'a mut PartitionLog) -> Result<Recovery<'a>, OpenError> {
+        let listing = list(&log.shared, &log.directory)?;
+        let mut state = None;
+        if listing.has_state {
+            let path = log.directory.join(STATE_FILE);
+            let file = log.shared.disk.open(&path).map_err(fault("open", &path))?;
+            if let Some((sequence, found)) = state::read_state(&*file).map_err(fault("read", &path))? {
+                log.state_file.sequence = sequence;
+                state = Some(found);
+            }
+            log.state_file.exists = true;
+        }
+        if state.is_none() && !listing.segments.is_empty() {
+            tracing::error!(
+                directory = %log.directory.display(),
+                "the state file is missing or damaged: looking at all data no index vouches for"
+            );
+        }
+        let first = listing.segments.first().copied().unwrap_or(Offset::ZERO);
+        let last = listing.segments.last().copied().unwrap_or(first);
+        let marker = match &state {
+            Some(state) => {
+                Marker { segment_base: state.segment_base, position: state.position, end: state.flushed_end }
+            }
+            // Every segment but the last was complete once, and flushed before the next one held anything flushed.
+            None => Marker { segment_base: last, position: 0, end: last },
+        };
+        log.log_start = state.map_or(first, |state| state.log_start);
+        log.high_watermark = state.map_or(Offset::ZERO, |state| state.high_watermark);
+        Ok(Recovery { log, listing, state, marker, torn_bytes: 0, scanned_bytes: 0 })
+    }
+
+    pub(crate) fn run(mut self, now_ms: i64) -> Result<RecoveryReport, OpenError> {
+        self.load_epochs()?;
+        let found = self.find_segments()?;
+        self.judge_segments(found, now_ms)?;
+        let log_end = self.log.log_end;
+        let _ = self.log.epochs.truncate_end(log_end);
+        self.load_producers(now_ms)?;
+        self.settle()?;
+        if self.torn_bytes > 0 {
+            counters::add(&self.log.shared.counters.torn_bytes, self.torn_bytes);
+            let (partition, bytes) = (self.log.topic_partition, self.torn_bytes);
+            tracing::warn!(%partition, bytes, %log_end, "cut off a torn tail");
+        }
+        let state = self.state.as_ref();
+        Ok(RecoveryReport {
+            ending: state.map(|state| state.ending),
+            flushed_end: self.marker.end,
+            high_watermark: state.map_or(Offset::ZERO, |state| state.high_watermark),
+            log_end,
+            rotten_offsets: self.log.rotten.iter().map(RottenRange::offsets_count).sum(),
+            torn_bytes: self.torn_bytes,
+            scanned_bytes: self.scanned_bytes,
+        })
+    }
+
+    fn load_epochs(&mut self) -> Result<(), IoFault> {
+        let path = self.log.directory.join(EPOCHS_FILE);
+        let Some(raw) = read_small(&self.log.shared, &path)? else { return Ok(()) };
+        match LeaderEpochs::decode(&raw) {
+            Some(epochs) => self.log.epochs = epochs,
+            None => {
+                tracing::warn!(file = %path.display(), "damaged: learning the epochs from the log");
+                self.log.unflushed.epochs = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what is there, finishes removals, and moves the marker up to what the index headers prove.
+    fn find_segments(&mut self) -> Result<Vec<Found>, IoFault> {
+        let bases = std::mem::take(&mut self.listing.segments);
+        let log = &*self.log;
+        let mut found = Vec::with_capacity(bases.len());
+        for (at, base) in bases.iter().enumerate() {
+            // Retention or delete-records had begun to remove it.
+            if bases.get(at + 1).is_some_and(|next| *next <= log.log_start) {
+                remove_segment_files(&log.shared, &log.directory, *base)?;
+                continue;
+            }
+            let interval = log.config.index_interval_bytes;
+            let reader = SegmentReader::new(&log.shared, &log.directory, *base, interval);
+            let file = log.shared.disk.open(&reader.log_path).map_err(fault("open", &reader.log_path))?;
+            let file_bytes = file.len().map_err(fault("measure", &reader.log_path))?;
+            let header = match log.shared.disk.open(&reader.index_path) {
+                Ok(index) => index::read_header(&*index).map_err(fault("read", &reader.index_path))?,
+                Err(_) => None,
+            };
+            let next = bases.get(at + 1).copied();
+            let possible =
+                |header: &IndexHeader| header.end >= *base && next.is_none_or(|next| header.end <= next);
+            let header = header.map(|(_, header)| header).filter(possible);
+            if let Some(header) = &header
+                && header.end > self.marker.end
+            {
+                self.marker = Marker { segment_base: *base, position: header.data_bytes, end: header.end };
+            }
+            found.push(Found { reader, file, file_bytes, header });
+        }
+        Ok(found)
+    }
+
+    fn judge_segments(&mut self, found: Vec<Found>, now_ms: i64) -> Result<(), OpenError> {
+        let bases: Vec<Offset> = found.iter().map(|found| found.reader.base).collect();
+        let mut expected = self.log.log_start;
+        let mut torn = false;
+        for (at, found) in found.into_iter().enumerate() {
+            let base = found.reader.base;
+            let next_base = bases.get(at + 1).copied();
+            if torn || (base > self.marker.segment_base && base != expected && at > 0) {
+                // It follows something torn: never flushed, so nobody was promised it.
+                torn = true;
+                self.torn_bytes += found.file_bytes;
+                remove_segment_files(&self.log.shared, &self.log.directory, base)?;
+                continue;
+            }
+            if base > expected {
+                let path = self.log.directory.join(file_name(expected, LOG_SUFFIX));
+                self.rot(path, 0, expected, base);
+            }
+            self.log.log_end = base.max(self.log.log_start);
+            if let Some(header) = found.header.filter(|header| header.seal == Seal::Sealed)
+                && header.data_bytes <= found.file_bytes
+            {
+                self.log.sealed.push(Sealed::from_header(found.reader, &header));
+                expected = header.end;
+            } else {
+                let active = self.recover_segment(found, next_base, now_ms)?;
+                expected = self.log.log_end;
+                torn = next_base.is_some_and(|next| next != expected);
+                if next_base.is_some() && !torn {
+                    self.log.seal_recovered(active);
+                } else {
+                    self.log.active = Some(active);
+                }
+            }
+            self.log.log_end = expected;
+        }
+        self.log.log_end = expected;
+        if expected < self.marker.end {
+            let path = self.log.directory.join(file_name(self.marker.segment_base, LOG_SUFFIX));
+            self.rot(path, 0, expected, self.marker.end);
+            self.log.log_end = self.marker.end;
+        }
+        Ok(())
+    }
+
+    /// Finds a segment's end by looking at what its index does not vouch for, and sets the log's end to it.
+    fn recover_segment(
+        &mut self,
+        found: Found,
+        next_base: Option<Offset>,
+        now_ms: i64,
+    ) -> Result<Active, OpenError> {
+        let Found { reader, file, file_bytes, header } = found;
+        let (path, base) = (reader.log_path.clone(), reader.base);
+        let mut walk = self.start_walk(&reader, &*file, file_bytes, header, next_base);
+        let started_at = walk.position;
+        // A segment before the marker's was flushed whole, up to the next one's first offset.
+        let flushed_end = match (base < self.marker.segment_base, next_base) {
+            (true, Some(next)) => next,
+            (true, None) => self.marker.end,
+            (false, _) if base == self.marker.segment_base => self.marker.end,
+            (false, _) => base,
+        };
+        loop {
+            let reason = walk.run(&mut self.log.epochs).map_err(fault("read", &path))?;
+            if walk.next >= flushed_end {
+                self.note_tail(&walk, reason).map_err(fault("read", &path))?;
+                break;
+            }
+            // What was flushed is damaged. What follows the marker may still be good.
+            self.rot(path.clone(), walk.position, walk.next, flushed_end);
+            walk.next = flushed_end;
+            if base != self.marker.segment_base || self.marker.position <= walk.position {
+                break;
+            }
+            if self.marker.position > file_bytes {
+                break;
+            }
+            walk.position = self.marker.position;
+            walk.index.force(walk.position, walk.next);
+        }
+        self.scanned_bytes += walk.position.saturating_sub(started_at);
+        let SegmentWalk { position: data_bytes, next, index, created_ms, .. } = walk;
+        self.log.log_end = next;
+        Ok(Active {
+            reader,
+            file,
+            data_bytes,
+            allocated_bytes: file_bytes,
+            spoilt_bytes: 0,
+            index,
+            created_ms: created_ms.unwrap_or(now_ms),
+            entries_written: 0,
+            entries_crc: 0,
+            checkpoint_bytes: 0,
+            dirty: false,
+        })
+    }
+
+    fn start_walk<'f>(
+        &self,
+        reader: &SegmentReader,
+        file: &'f dyn DiskFile,
+        file_bytes: u64,
+        header: Option<IndexHeader>,
+        next_base: Option<Offset>,
+    ) -> SegmentWalk<'f> {
+        let interval = self.log.config.index_interval_bytes;
+        let entries = |header: &IndexHeader| -> Option<Vec<IndexEntry>> {
+            let file = self.log.shared.disk.open(&reader.index_path).ok()?;
+            index::read_entries(&*file, header).ok()?
+        };
+        let known = header.filter(|header| header.data_bytes <= file_bytes);
+        let (index, position, next, created_ms) =
+            match known.and_then(|header| Some((header, entries(&header)?))) {
+                Some((header, entries)) => (
+                    IndexBuilder::resume(reader.base, interval, entries, header.max_timestamp_ms),
+                    header.data_bytes,
+                    header.end,
+                    Some(header.created_ms),
+                ),
+                None => (IndexBuilder::new(reader.base, interval), 0, reader.base, None),
+            };
+        let scanner = Scanner::new(file, file_bytes);
+        SegmentWalk { scanner, index, position, next, limit: next_base, created_ms, file_bytes }
+    }
+
+    /// Counts what lies beyond the end as torn, unless it is space without data. Without a marker it is kept aside.
+    fn note_tail(&mut self, walk: &SegmentWalk<'_>, reason: ScanStop) -> std::io::Result<()> {
+        if matches!(reason, ScanStop::End | ScanStop::Zeros | ScanStop::Stale) {
+            return Ok(());
+        }
+        self.torn_bytes += walk.file_bytes - walk.position;
+        if self.state.is_none() {
+            let path = self.log.directory.join(file_name(walk.next, TORN_SUFFIX));
+            tracing::error!(file = %path.display(), "keeping aside bytes that are no whole batch");
+            let disk = &self.log.shared.disk;
+            let aside = match disk.create(&path) {
+                Ok(aside) => aside,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let mut piece = vec![0; PIECE_BYTES];
+            let mut at = walk.position;
+            while at < walk.file_bytes {
+                let count = walk.scanner.file().read_at(at, &mut piece)?;
+                if count == 0 {
+                    break;
+                }
+                aside.write_at(at - walk.position, &[IoSlice::new(&piece[..count])])?;
+                at += count as u64;
+            }
+            aside.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn rot(&mut self, path: PathBuf, position: u64, offset: Offset, end: Offset) {
+        tracing::error!(
+            file = %path.display(), position, %offset, %end,
+            "flushed data is damaged: the partition takes no appends, nothing is truncated"
+        );
+        self.log.mark_rotten(RottenRange { path, position, offset, end });
+    }
+
+    fn load_producers(&mut self, now_ms: i64) -> Result<(), OpenError> {
+        let mut from = self.log.log_start;
+        let mut ends = std::mem::take(&mut self.listing.snapshots);
+        let disk = Arc::clone(&self.log.shared.disk);
+        while let Some(end) = ends.pop() {
+            let path = self.log.directory.join(file_name(end, SNAPSHOT_SUFFIX));
+            if end <= self.log.log_end {
+                let raw = read_small(&self.log.shared, &path)?.unwrap_or_default();
+                if let Some((found, producers)) = snapshot::decode(&raw)
+                    && found == end
+                {
+                    self.log.producers = producers;
+                    self.log.snapshots = ends;
+                    self.log.snapshots.push(end);
+                    from = from.max(end);
+                    break;
+                }
+                tracing::warn!(file = %path.display(), "damaged: learning the producers from older ones and the log");
+            }
+            // It speaks of records that are gone, whose offsets will be given to others.
+            disk.remove_file(&path).map_err(fault("remove", &path))?;
+        }
+        self.replay_producers(from, now_ms)
+    }
+
+    /// Producers of batches from this offset on. Seen now, as far as forgetting them goes: their own clocks may be off.
+    fn replay_producers(&mut self, from: Offset, now_ms: i64) -> Result<(), OpenError> {
+        let mut producers = std::mem::take(&mut self.log.producers);
+        let log = &*self.log;
+        let sealed = log.sealed.iter().map(|sealed| (&sealed.reader, sealed.data_bytes, sealed.end));
+        let active = log.active.iter().map(|active| (&active.reader, active.data_bytes, log.log_end));
+        let mut scanned = 0;
+        for (reader, data_bytes, end) in sealed.chain(active) {
+            if end <= from {
+                continue;
+            }
+            let path = &reader.log_path;
+            let start = if reader.base < from {
+                let relative = u32::try_from(from.0 - reader.base.0).unwrap_or(u32::MAX);
+                let entry = match &log.active {
+                    Some(active) if active.base() == reader.base => {
+                        index::seek_offset(&active.index.entries, relative)
+                    }
+                    _ => {
+                        let entries = reader.index(data_bytes).map_err(fault("read the index of", path))?;
+                        index::seek_offset(&entries, relative)
+                    }
+                };
+                u64::from(entry.position)
+            } else {
+                0
+            };
+            let file = log.shared.disk.open(path).map_err(fault("open", path))?;
+            let visit = |_: u64, header: &BatchHeader| {
+                if header.base_offset >= from {
+                    producers.replay(header, now_ms);
+                }
+            };
+            let stop = scan_headers(&*file, start, data_bytes, visit).map_err(fault("read", path))?;
+            scanned += stop.position - start;
+        }
+        self.scanned_bytes += scanned;
+        self.log.producers = producers;
+        Ok(())
+    }
+
+    /// Makes what was found durable, and the space beyond it clean, before anything is built on it.
+    fn settle(&mut self) -> Result<(), OpenError> {
+        let log = &mut *self.log;
+        if log.health != Health::Good {
+            // The marker stays as it was, so that the next opening finds the same.
+            log.flushed_end = self.marker.end.min(log.log_end);
+            log.state_file.marker = Some(self.marker);
+            return Ok(());
+        }
+        let ending = self.state.map(|state| state.ending);
+        let clean = ending == Some(Ending::Clean) && log.log_end == self.marker.end && self.torn_bytes == 0;
+        if !clean {
+            let base = self.marker.segment_base;
+            for sealed in log.sealed.iter().filter(|sealed| sealed.reader.base >= base && sealed.unwritten) {
+                let path = &sealed.reader.log_path;
+                let file = log.shared.disk.open(path).map_err(fault("open", path))?;
+                secure(&*file, sealed.reader.base, sealed.data_bytes, self.marker, ending)
+                    .map_err(fault("sync", path))?;
+            }
+            if let Some(active) = &mut log.active {
+                let path = &active.reader.log_path;
+                if !tail_is_zero(&*active.file, active.data_bytes).map_err(fault("read", path))? {
+                    // Whole batches of another life may lie there, and their offsets may come again.
+                    active.file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
+                    active.allocated_bytes = active.data_bytes;
+                }
+                secure(&*active.file, active.base(), active.data_bytes, self.marker, ending)
+                    .map_err(fault("sync", path))?;
+            }
+            log.shared.disk.sync_dir(&log.directory).map_err(fault("sync", &log.directory))?;
+            let parent = &log.shared.partitions;
+            log.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
+            log.unflushed.epochs |= !log.epochs.entries().is_empty();
+        }
+        log.flushed_end = log.log_end;
+        log.state_file.marker = Some(log.end_marker());
+        log.unflushed.state = true;
+        log.write_state(Ending::Open)?;
+        Ok(())
+    }
+}
+
+/// Syncs a segment. After a failed sync the bytes beyond the marker may be in the page cache alone, marked as clean:
+/// they are written again first.
+fn secure(
+    file: &dyn DiskFile,
+    base: Offset,
+    data_bytes: u64,
+    marker: Marker,
+    ending: Option<Ending>,
+) -> std::io::Result<()> {
+    if ending == Some(Ending::SyncFailed) {
+        let mut at = if base == marker.segment_base { marker.position } else { 0 };
+        let mut piece = vec![0; PIECE_BYTES];
+        while at < data_bytes {
+            let count = (data_bytes - at).min(PIECE_BYTES as u64) as usize;
+            file.read_exact_at(at, &mut piece[..count])?;
+            file.write_at(at, &[IoSlice::new(&piece[..count])])?;
+            at += count as u64;
+        }
+    }
+    file.sync_data()
+}
+
+fn tail_is_zero(file: &dyn DiskFile, from: u64) -> std::io::Result<bool> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = from;
+    loop {
+        let count = file.read_at(at, &mut piece)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        if piece[..count].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+}
+
+/// A walk through a segment with checksums, that learns index and epochs on the way.
+struct SegmentWalk<'f> {
+    scanner: Scanner<'f>,
+    index: IndexBuilder,
+    position: u64,
+    next: Offset,
+    /// The next segment's first offset: nothing in this one can reach beyond it.
+    limit: Option<Offset>,
+    created_ms: Option<i64>,
+    file_bytes: u64,
+}
+
+impl SegmentWalk<'_> {
+    /// Goes on as long as batches are whole and follow each other.
+    fn run(&mut self, epochs: &mut LeaderEpochs) -> std::io::Result<ScanStop> {
+        loop {
+            let header = match self.scanner.header(self.position)? {
+                Ok(header) => header,
+                Err(reason) => return Ok(reason),
+            };
+            if !self.scanner.checksum_is_right(self.position, &header)? {
+                return Ok(ScanStop::Checksum);
+            }
+            if header.base_offset < self.next {
+                // A whole batch of an earlier life of this file: the data ends before it.
+                return Ok(ScanStop::Stale);
+            }
+            if self.limit.is_some_and(|limit| header.next_offset() > limit) {
+                return Ok(ScanStop::NoBatch);
+            }
+            self.index.push(self.position, &header);
+            let _ = epochs.assign(header.leader_epoch, header.base_offset);
+            self.created_ms.get_or_insert(header.max_timestamp_ms);
+            self.position += header.size_bytes() as u64;
+            self.next = header.next_offset();
+        }
+    }
+}
+
+impl Sealed {
+    fn from_header(reader: Arc<SegmentReader>, header: &IndexHeader) -> Sealed {
+        Sealed {
+            reader,
+            data_bytes: header.data_bytes,
+            end: header.end,
+            max_timestamp_ms: header.max_timestamp_ms,
+            created_ms: header.created_ms,
+            unwritten: false,
+        }
+    }
+}
+
+impl PartitionLog {
+    fn seal_recovered(&mut self, active: Active) {
+        let max_timestamp_ms = active.index.max_timestamp_ms;
+        active.reader.set_index(Arc::new(active.index.entries), IndexOnDisk::Unwritten);
+        self.sealed.push(Sealed {
+            reader: active.reader,
+            data_bytes: active.data_bytes,
+            end: self.log_end,
+            max_timestamp_ms,
+            created_ms: active.created_ms,
+            unwritten: true,
+        });
+    }
+}
