@@ -1,7 +1,5 @@
 //! Time to encode, check and decode a 64 KiB batch of 1 KiB records, per codec. Throughput is in bytes before compression.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

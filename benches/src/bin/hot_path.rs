@@ -6,19 +6,25 @@ use std::hint::black_box;
 
 use highwater_benches::sample;
 use highwater_proto::record::{
-    BatchHeader, ChecksumCheck, Compression, DecodeLimits, decode_records, validate_produced,
+    BatchHeader, ChecksumCheck, Compression, DecodeLimits, decode_records, restamp_append_time,
+    validate_produced,
 };
+use highwater_proto::{LeaderEpoch, Offset};
 
 /// What is run again and again.
 type Step = Box<dyn FnMut()>;
 
+/// A name, and what prepares the step.
+type Path = (&'static str, fn() -> Step);
+
 /// Every hot path by name.
-const PATHS: &[(&str, fn() -> Step)] = &[
+const PATHS: &[Path] = &[
     ("batch_encode", batch_encode),
     ("batch_header_parse", batch_header_parse),
     ("batch_validate", || batch_validate(Compression::None)),
     ("batch_validate_lz4", || batch_validate(Compression::Lz4)),
     ("batch_validate_zstd", || batch_validate(Compression::Zstd)),
+    ("batch_restamp", batch_restamp),
     ("record_iter", record_iter),
 ];
 
@@ -58,6 +64,13 @@ fn batch_validate(codec: Compression) -> Step {
     let rules = sample::rules();
     Box::new(move || {
         black_box(validate_produced(black_box(&batch), &rules).expect("the sample is sound"));
+    })
+}
+
+fn batch_restamp() -> Step {
+    let batch = sample::batch(&sample::records(), Compression::None);
+    Box::new(move || {
+        black_box(restamp_append_time(black_box(&batch), Offset(1), LeaderEpoch(2), sample::NOW_MS));
     })
 }
 
