@@ -247,7 +247,7 @@ impl PartitionLog {
     }
 
     /// Flushes everything and leaves the log so that the next opening reads nothing but a few headers.
-    pub fn close(mut self) -> Result<Durable<Offset>, CloseError> {
+    pub fn close(&mut self) -> Result<Durable<Offset>, CloseError> {
         let flushed = self.flush()?;
         if !self.state_file.exists || self.health != Health::Good {
             return Ok(flushed);

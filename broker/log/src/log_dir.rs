@@ -196,7 +196,7 @@ impl LogDir {
     }
 
     /// Ends this life in order: to be called after every partition was closed. A crash from here on is one at rest.
-    pub fn close(self) -> Result<(), IoFault> {
+    pub fn close(&self) -> Result<(), IoFault> {
         self.shared.replace_file(&self.path.join(CLEAN_SHUTDOWN), b"clean\n")?;
         self.shared.disk.sync_dir(&self.path).map_err(fault("sync", &self.path))
     }
