@@ -1,1 +1,19 @@
-//! Filled in by the first slices.
+//! The broker: everything that waits.
+//!
+//! Floor 3. It wires the pure decisions of `core`, the bytes of `log` and the seams of `env` to sockets, threads and
+//! timers. [`Broker::start`] runs the whole in any Tokio runtime; the command line, the tests and programs that embed a
+//! broker all use it.
+
+mod broker;
+pub mod config;
+mod housekeeping;
+mod listener;
+mod metadata;
+mod metrics;
+mod partition;
+mod service;
+
+pub use broker::{Broker, Environment, StartError, StopError};
+pub use config::{BrokerConfig, ConfigError, Sources};
+pub use metrics::Metrics;
+pub use service::Services;

@@ -15,7 +15,6 @@ pub mod compression;
 mod cursor;
 mod error;
 mod header;
-mod layout;
 mod records;
 mod scan;
 mod split;

@@ -1,0 +1,50 @@
+//! The one table of broker settings.
+
+/// One setting of the broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its dotted name.
+    pub name: &'static str,
+    /// What holds when nobody set it; empty where the broker must find it out.
+    pub default: &'static str,
+    /// For a person: what it is, with its unit.
+    pub text: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, text: &'static str) -> Key {
+    Key { name, default, text }
+}
+
+/// Every setting, by name. Besides these, `topic.default.<setting>` sets the broker's default for a topic setting.
+pub const KEYS: &[Key] = &[
+    key("advertised.grpc", "", "host:port that clients are told to use; the bound address unless set"),
+    key("background.interval.ms", "1000", "how often retention, compaction and checkpoints look around"),
+    key("broker.id", "1", "this broker's number"),
+    key("cluster.name", "highwater", "the name that tools show for the cluster"),
+    key(
+        "connection.inflight.bytes",
+        "67108864",
+        "bytes of produce requests a connection may have unanswered",
+    ),
+    key("data.dir", "", "where everything is kept; required"),
+    key("fetch.max.bytes", "57671680", "largest fetch answer, in bytes"),
+    key("flush.threads", "4", "threads that flush partitions to disk, each one partition at a time"),
+    key("listener.admin", "127.0.0.1:9644", "address of the admin HTTP listener"),
+    key("listener.grpc", "127.0.0.1:9094", "address of the gRPC listener"),
+    key("log.maps.max", "4096", "most segment maps open at a time"),
+    key("log.recycle.bytes", "1073741824", "bytes of retired or prepared segments kept to be written over"),
+    key("request.max.bytes", "104857600", "largest gRPC request, in bytes"),
+    key(
+        "security.allow.plaintext",
+        "false",
+        "permit listeners off the loopback interface although there is no TLS yet",
+    ),
+    key("shutdown.timeout.ms", "3000", "how long a shutdown waits for connections to end"),
+    key("topic.auto.create", "false", "create topics when a client first asks for them"),
+    key("topic.default.partitions", "1", "partitions of a topic that doesn't say"),
+];
+
+/// Looks a setting up by its name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}

@@ -1,0 +1,130 @@
+//! The one place where the operations' errors become wire codes.
+
+use highwater_core::metadata::decide::MetadataError;
+use highwater_core::replication::AcksError;
+use highwater_proto::ErrorCode;
+
+use crate::metadata::ChangeError;
+use crate::partition::{FetchError, ListOffsetsError, ProduceError};
+use crate::service::{FetchFailure, ListOffsetsFailure, PartitionError, ProduceFailure, TopicFailure};
+
+/// An error that has a number on the wire.
+pub(crate) trait Coded: std::fmt::Display {
+    /// The number.
+    fn code(&self) -> ErrorCode;
+}
+
+impl Coded for PartitionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            PartitionError::UnknownTopic(_) => ErrorCode::UnknownTopicId,
+            PartitionError::UnknownPartition { .. } => ErrorCode::UnknownTopicOrPartition,
+            PartitionError::Offline(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl Coded for ProduceFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            ProduceFailure::Partition(error) => error.code(),
+            ProduceFailure::Refused(error) => error.code(),
+            ProduceFailure::TimedOut => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl Coded for ProduceError {
+    fn code(&self) -> ErrorCode {
+        use highwater_log::{AppendError, ProducerError};
+        match self {
+            ProduceError::Gone => ErrorCode::UnknownTopicId,
+            ProduceError::Acks(AcksError::Illegal { .. }) => ErrorCode::InvalidRequiredAcks,
+            ProduceError::Acks(AcksError::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
+            ProduceError::Batch(error) => batch_code(error),
+            ProduceError::FlushFailed => ErrorCode::KafkaStorageError,
+            ProduceError::Append(error) => match &**error {
+                AppendError::Producer(error) => match error {
+                    ProducerError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+                    ProducerError::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
+                    ProducerError::StaleDuplicate { .. } => ErrorCode::DuplicateSequenceNumber,
+                },
+                AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+                _ => ErrorCode::KafkaStorageError,
+            },
+        }
+    }
+}
+
+fn batch_code(error: &highwater_proto::record::BatchError) -> ErrorCode {
+    use highwater_proto::record::BatchError;
+    match error {
+        BatchError::TooLarge { .. } | BatchError::DecompressedTooLarge { .. } | BatchError::Ratio { .. } => {
+            ErrorCode::MessageTooLarge
+        }
+        BatchError::TimestampOutOfBounds { .. } | BatchError::TimestampType => ErrorCode::InvalidTimestamp,
+        BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
+        BatchError::Compression { .. } => ErrorCode::UnsupportedCompressionType,
+        BatchError::Checksum { .. }
+        | BatchError::Truncated { .. }
+        | BatchError::TrailingBytes { .. }
+        | BatchError::Length { .. }
+        | BatchError::Decompress { .. } => ErrorCode::CorruptMessage,
+        _ => ErrorCode::InvalidRecord,
+    }
+}
+
+impl Coded for FetchFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            FetchFailure::Partition(error) => error.code(),
+            FetchFailure::Refused(error) => match error {
+                FetchError::Gone => ErrorCode::UnknownTopicId,
+                FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+                FetchError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+                FetchError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                FetchError::Storage(_) => ErrorCode::KafkaStorageError,
+            },
+        }
+    }
+}
+
+impl Coded for ListOffsetsFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            ListOffsetsFailure::Partition(error) => error.code(),
+            ListOffsetsFailure::Illegal(_) => ErrorCode::InvalidRequest,
+            ListOffsetsFailure::Refused(error) => match error {
+                ListOffsetsError::Gone => ErrorCode::UnknownTopicId,
+                ListOffsetsError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+                ListOffsetsError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                ListOffsetsError::Storage(_) => ErrorCode::KafkaStorageError,
+            },
+        }
+    }
+}
+
+impl Coded for TopicFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            TopicFailure::Change(error) => error.code(),
+        }
+    }
+}
+
+impl Coded for ChangeError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            ChangeError::Refused(error) => match error {
+                MetadataError::Name(_) | MetadataError::Collides { .. } => ErrorCode::InvalidTopicException,
+                MetadataError::Setting(_) => ErrorCode::InvalidConfig,
+                MetadataError::Exists { .. } => ErrorCode::TopicAlreadyExists,
+                MetadataError::NoSuchTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+                MetadataError::Partitions { .. } => ErrorCode::InvalidPartitions,
+                MetadataError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+            },
+            ChangeError::Storage(_) => ErrorCode::KafkaStorageError,
+            ChangeError::Contradiction(_) | ChangeError::Undecodable { .. } => ErrorCode::UnknownServerError,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The `Admin` service: topics, settings, the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use highwater_core::metadata::Topic;
+use highwater_core::settings::TopicSettings;
+use highwater_proto::ErrorCode;
+use highwater_proto::grpc::admin_server::Admin;
+use highwater_proto::grpc::{
+    AlterTopicConfigsRequest, Broker, ConfigDescription, ConfigEntry, CreatePartitionsRequest,
+    CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicsRequest, DescribeTopicsRequest, DescribeTopicsResponse, MetadataRequest, MetadataResponse,
+    PartitionDescription, PartitionMetadata, TopicDescription, TopicMetadata, TopicResult, TopicResults,
+};
+use tonic::{Request, Response, Status};
+
+use crate::listener::error_map::Coded;
+use crate::service::{Mode, PartitionDetails, Services, TopicFailure};
+
+/// The `Admin` service over the use cases.
+#[derive(Debug)]
+pub(super) struct AdminApi {
+    pub(super) services: Arc<Services>,
+    pub(super) advertised: String,
+}
+
+fn mode(validate_only: bool) -> Mode {
+    if validate_only { Mode::ValidateOnly } else { Mode::Apply }
+}
+
+fn topic_result(name: String, outcome: Result<(), TopicFailure>) -> TopicResult {
+    match outcome {
+        Ok(()) => TopicResult { name, error: 0, message: String::new() },
+        Err(error) => TopicResult { name, error: error.code().to_wire(), message: error.to_string() },
+    }
+}
+
+fn entries(entries: Vec<ConfigEntry>) -> BTreeMap<String, String> {
+    entries.into_iter().map(|entry| (entry.name, entry.value)).collect()
+}
+
+#[tonic::async_trait]
+impl Admin for AdminApi {
+    async fn metadata(
+        &self,
+        request: Request<MetadataRequest>,
+    ) -> Result<Response<MetadataResponse>, Status> {
+        let MetadataRequest { topics: names, allow_auto_create } = request.into_inner();
+        let mut topics = Vec::new();
+        if names.is_empty() {
+            topics.extend(self.services.image().topics().map(|topic| self.metadata_of(topic)));
+        }
+        for name in names {
+            let known = self.services.image().topic_named(&name).cloned();
+            topics.push(match known {
+                Some(topic) => self.metadata_of(&topic),
+                None if allow_auto_create => match self.services.topic_or_create(&name).await {
+                    Ok(topic) => self.metadata_of(&topic),
+                    Err(error) => missing(name, error.code(), error.to_string()),
+                },
+                None => {
+                    let message = format!("there is no topic '{}'", name.escape_default());
+                    missing(name, ErrorCode::UnknownTopicOrPartition, message)
+                }
+            });
+        }
+        let config = self.services.config();
+        let broker = Broker { id: config.broker_id.0, grpc: self.advertised.clone(), rack: String::new() };
+        let cluster_id = config.cluster_name.clone();
+        Ok(Response::new(MetadataResponse { cluster_id, brokers: vec![broker], topics }))
+    }
+
+    async fn create_topics(
+        &self,
+        request: Request<CreateTopicsRequest>,
+    ) -> Result<Response<CreateTopicsResponse>, Status> {
+        let CreateTopicsRequest { topics: wanted, validate_only } = request.into_inner();
+        let mut topics = Vec::with_capacity(wanted.len());
+        for topic in wanted {
+            let name = topic.name.clone();
+            let configs = entries(topic.configs);
+            let factor = topic.replication_factor;
+            let created = self
+                .services
+                .create_topic(topic.name, topic.partitions, factor, configs, mode(validate_only))
+                .await;
+            topics.push(match created {
+                Ok(topic) => CreatedTopic {
+                    name,
+                    error: 0,
+                    message: String::new(),
+                    topic_id: topic.id.to_wire(),
+                    partitions: topic.partitions,
+                    replication_factor: 1,
+                },
+                Err(error) => CreatedTopic {
+                    name,
+                    error: error.code().to_wire(),
+                    message: error.to_string(),
+                    ..CreatedTopic::default()
+                },
+            });
+        }
+        Ok(Response::new(CreateTopicsResponse { topics }))
+    }
+
+    async fn delete_topics(
+        &self,
+        request: Request<DeleteTopicsRequest>,
+    ) -> Result<Response<TopicResults>, Status> {
+        let mut topics = Vec::new();
+        for name in request.into_inner().names {
+            let outcome = self.services.delete_topic(name.clone()).await;
+            topics.push(topic_result(name, outcome));
+        }
+        Ok(Response::new(TopicResults { topics }))
+    }
+
+    async fn create_partitions(
+        &self,
+        request: Request<CreatePartitionsRequest>,
+    ) -> Result<Response<TopicResults>, Status> {
+        let CreatePartitionsRequest { topics: wanted, validate_only } = request.into_inner();
+        let mut topics = Vec::new();
+        for topic in wanted {
+            let name = topic.name.clone();
+            let outcome =
+                self.services.add_partitions(topic.name, topic.partitions, mode(validate_only)).await;
+            topics.push(topic_result(name, outcome));
+        }
+        Ok(Response::new(TopicResults { topics }))
+    }
+
+    async fn describe_topics(
+        &self,
+        request: Request<DescribeTopicsRequest>,
+    ) -> Result<Response<DescribeTopicsResponse>, Status> {
+        let names = request.into_inner().names;
+        let image = self.services.image();
+        let mut topics = Vec::new();
+        if names.is_empty() {
+            for topic in image.topics() {
+                topics.push(self.describe(topic).await);
+            }
+        }
+        for name in names {
+            topics.push(match image.topic_named(&name) {
+                Some(topic) => self.describe(topic).await,
+                None => TopicDescription {
+                    error: ErrorCode::UnknownTopicOrPartition.to_wire(),
+                    message: format!("there is no topic '{}'", name.escape_default()),
+                    name,
+                    ..TopicDescription::default()
+                },
+            });
+        }
+        Ok(Response::new(DescribeTopicsResponse { topics }))
+    }
+
+    async fn alter_topic_configs(
+        &self,
+        request: Request<AlterTopicConfigsRequest>,
+    ) -> Result<Response<TopicResults>, Status> {
+        let AlterTopicConfigsRequest { topics: wanted, validate_only } = request.into_inner();
+        let mut topics = Vec::new();
+        for topic in wanted {
+            let set = topic.set.into_iter().map(|entry| (entry.name, Some(entry.value)));
+            let changes = set.chain(topic.unset.into_iter().map(|name| (name, None))).collect();
+            let outcome = self.services.alter_configs(topic.name.clone(), changes, mode(validate_only)).await;
+            topics.push(topic_result(topic.name, outcome));
+        }
+        Ok(Response::new(TopicResults { topics }))
+    }
+
+    async fn delete_records(
+        &self,
+        request: Request<DeleteRecordsRequest>,
+    ) -> Result<Response<DeleteRecordsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("deleting records is not served yet"))
+    }
+}
+
+impl AdminApi {
+    fn metadata_of(&self, topic: &Topic) -> TopicMetadata {
+        let id = self.services.config().broker_id.0;
+        let partition = |index| PartitionMetadata {
+            partition: index,
+            error: 0,
+            leader: id,
+            leader_epoch: crate::partition::SINGLE_BROKER_EPOCH.0,
+            replicas: vec![id],
+            in_sync_replicas: vec![id],
+        };
+        TopicMetadata {
+            error: 0,
+            message: String::new(),
+            name: topic.name.clone(),
+            topic_id: topic.id.to_wire(),
+            partitions: (0..topic.partitions).map(partition).collect(),
+        }
+    }
+
+    async fn describe(&self, topic: &Topic) -> TopicDescription {
+        let details = self.services.describe_topic(topic).await;
+        let id = self.services.config().broker_id.0;
+        let settings = TopicSettings::explain(&topic.configs, &self.services.config().topic_defaults);
+        let configs = settings.map(|(key, value, source)| ConfigDescription {
+            name: key.name.to_owned(),
+            value: value.to_owned(),
+            source: source.to_owned(),
+            documentation: key.text.to_owned(),
+        });
+        TopicDescription {
+            name: topic.name.clone(),
+            error: 0,
+            message: String::new(),
+            topic_id: topic.id.to_wire(),
+            configs: configs.collect(),
+            partitions: details
+                .partitions
+                .into_iter()
+                .map(|partition| describe_partition(id, partition))
+                .collect(),
+        }
+    }
+}
+
+fn describe_partition(broker: i32, details: PartitionDetails) -> PartitionDescription {
+    PartitionDescription {
+        partition: details.id.partition.0,
+        leader: broker,
+        leader_epoch: details.epoch.0,
+        replicas: vec![broker],
+        in_sync_replicas: vec![broker],
+        log_start_offset: details.log_start.0,
+        high_watermark: details.high_watermark.0,
+        log_end_offset: details.log_end.0,
+        size_bytes: i64::try_from(details.size_bytes).unwrap_or(i64::MAX),
+        offline_reason: details.offline_reason.unwrap_or_default(),
+    }
+}
+
+fn missing(name: String, code: ErrorCode, message: String) -> TopicMetadata {
+    TopicMetadata { error: code.to_wire(), message, name, ..TopicMetadata::default() }
+}

@@ -1,0 +1,18 @@
+//! Partitions as the broker serves them: one owner each, acknowledgements parked until their records are safe, readers
+//! woken when the high watermark moves.
+//!
+//! Each partition is one mutex around its log and its leader's progress. The mutex is never held over an await or over
+//! an fsync: flusher threads take a ticket under the lock, sync without it, and come back to release what waited.
+//! Not here: wire types, topics' names, or who may do what.
+
+mod flusher;
+mod outcome;
+mod owner;
+mod table;
+mod watch;
+
+pub(crate) use outcome::{AckedBatch, FetchError, ListOffsetsError, ProduceError};
+pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
+pub(crate) use table::PartitionTable;
+pub use table::{CloseError, OpenError};
+pub(crate) use watch::Watcher;

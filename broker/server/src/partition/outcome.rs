@@ -1,0 +1,120 @@
+//! What a partition answers: an error enum per operation, cloneable because an answer may go to several who wait.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_core::replication::AcksError;
+use highwater_log::ReadError;
+use highwater_proto::record::BatchError;
+use highwater_proto::{LeaderEpoch, Offset};
+use thiserror::Error;
+
+/// A batch that is as safe as its producer asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckedBatch {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// The broker's time it was stamped with, on LogAppendTime topics; milliseconds since the Unix epoch.
+    pub append_time_ms: Option<i64>,
+    /// The first offset that is still there.
+    pub log_start: Offset,
+}
+
+/// Why a batch was refused or not acknowledged.
+#[derive(Clone, Debug, Error)]
+pub enum ProduceError {
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Gone,
+    /// The acknowledgement asked for cannot be given.
+    #[error(transparent)]
+    Acks(#[from] AcksError),
+    /// The batch breaks a rule.
+    #[error(transparent)]
+    Batch(#[from] Arc<BatchError>),
+    /// The log refused.
+    #[error(transparent)]
+    Append(#[from] Arc<highwater_log::AppendError>),
+    /// It was written, but the disk failed before it was safe.
+    #[error("the disk failed before the records were safe; they may be lost")]
+    FlushFailed,
+}
+
+/// What a fetch gave.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Whole batches as stored; empty when there is nothing new.
+    pub records: Bytes,
+    /// Where the next fetch goes on.
+    pub next_offset: Offset,
+    /// The first offset that readers must not see.
+    pub high_watermark: Offset,
+    /// The first offset that is still there.
+    pub log_start: Offset,
+    /// The leader's epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// Why a fetch was refused.
+#[derive(Clone, Debug, Error)]
+pub enum FetchError {
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Gone,
+    /// Nothing is there, or not yet.
+    #[error("offset {offset} is not in the log: it goes from {log_start} to {end}")]
+    OutOfRange {
+        /// As asked.
+        offset: Offset,
+        /// The first offset that is there.
+        log_start: Offset,
+        /// The first that readers must not see.
+        end: Offset,
+    },
+    /// The client believes in an older leader.
+    #[error("leader epoch {asked} is older than {current}")]
+    FencedEpoch {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+    /// The client believes in a leader that this broker doesn't know.
+    #[error("leader epoch {asked} is newer than {current}")]
+    UnknownEpoch {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Storage(#[from] Arc<ReadError>),
+}
+
+/// Why an offset was not found.
+#[derive(Clone, Debug, Error)]
+pub enum ListOffsetsError {
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Gone,
+    /// The client believes in an older leader.
+    #[error("leader epoch {asked} is older than {current}")]
+    FencedEpoch {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+    /// The client believes in a leader that this broker doesn't know.
+    #[error("leader epoch {asked} is newer than {current}")]
+    UnknownEpoch {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Storage(#[from] Arc<ReadError>),
+}

@@ -1,0 +1,241 @@
+//! Fetch: a session holds a cursor per partition and hands out stored batches as they become visible.
+//!
+//! Only partitions that have news are looked at, so an idle session of a thousand partitions costs nothing. Batches
+//! leave as they are stored; a cold range is read ahead on a blocking thread first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
+use tokio::time::Instant;
+
+use super::{PartitionError, Services};
+use crate::partition::{FetchError, Partition, Watcher};
+
+/// Most partitions in one session.
+const POSITIONS_MAX: usize = 100_000;
+
+/// Where a session reads in a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The next offset to hand out.
+    pub offset: Offset,
+    /// Cap per answer, in bytes; 0 is the demand's own.
+    pub max_bytes: usize,
+    /// The client's number for this cursor, returned with its data.
+    pub generation: u32,
+    /// The leader epoch the client believes in.
+    pub epoch: LeaderEpoch,
+}
+
+/// What one answer should hold.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchDemand {
+    /// Wait until there is this much, in bytes.
+    pub min_bytes: usize,
+    /// Stop once there is this much, in bytes.
+    pub max_bytes: usize,
+    /// Wait no longer than this.
+    pub deadline: Instant,
+}
+
+/// News of one partition.
+#[derive(Debug)]
+pub struct PartitionNews {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The cursor's number.
+    pub generation: u32,
+    /// The news.
+    pub answer: Result<PartitionAnswer, FetchFailure>,
+}
+
+/// Batches of one partition.
+#[derive(Debug)]
+pub struct PartitionAnswer {
+    /// Whole batches as stored; empty when only the high watermark moved.
+    pub records: Bytes,
+    /// The first offset that readers must not see.
+    pub high_watermark: Offset,
+    /// The first offset that is still there.
+    pub log_start: Offset,
+    /// The leader's epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// Why a partition gave nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchFailure {
+    /// It cannot be served.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// It refused.
+    #[error(transparent)]
+    Refused(#[from] FetchError),
+}
+
+/// What a session has to say.
+#[derive(Debug, Default)]
+pub struct FetchAnswer {
+    /// By partition.
+    pub news: Vec<PartitionNews>,
+    /// Bytes of batches in it.
+    pub bytes: usize,
+    /// Whether a partition failed, which is told at once.
+    pub failed: Option<Failed>,
+}
+
+/// A partition of the answer failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed;
+
+#[derive(Debug)]
+struct Slot {
+    position: Position,
+    partition: Option<Arc<Partition>>,
+    /// The high watermark that the client knows.
+    told: Option<Offset>,
+}
+
+/// Cursors of one reader.
+#[derive(Debug)]
+pub struct FetchSession {
+    services: Arc<Services>,
+    watcher: Arc<Watcher>,
+    slots: Vec<Option<Slot>>,
+    by_partition: HashMap<TopicPartition, usize>,
+}
+
+impl FetchSession {
+    /// A session without partitions.
+    #[must_use]
+    pub fn new(services: &Arc<Services>) -> FetchSession {
+        FetchSession {
+            services: Arc::clone(services),
+            watcher: Arc::default(),
+            slots: Vec::new(),
+            by_partition: HashMap::new(),
+        }
+    }
+
+    /// Adds a partition, or moves its cursor.
+    pub fn set(&mut self, position: Position) {
+        let next = self.slots.len();
+        let slot = *self.by_partition.entry(position.partition).or_insert(next);
+        if slot == next {
+            if next >= POSITIONS_MAX {
+                self.by_partition.remove(&position.partition);
+                return;
+            }
+            self.slots.push(None);
+        }
+        match &mut self.slots[slot] {
+            Some(existing) => existing.position = position,
+            empty => *empty = Some(Slot { position, partition: None, told: None }),
+        }
+        self.watcher.mark(slot);
+    }
+
+    /// Takes a partition out.
+    pub fn forget(&mut self, id: TopicPartition) {
+        // The slot's number stays taken, so that a mark under way cannot meet another partition in it.
+        if let Some(index) = self.by_partition.remove(&id)
+            && let Some(slot) = self.slots[index].take()
+            && let Some(partition) = slot.partition
+        {
+            partition.unwatch(&self.watcher, index);
+        }
+    }
+
+    /// Adds to the answer what is there now.
+    pub async fn collect(&mut self, demand: &FetchDemand, answer: &mut FetchAnswer) {
+        // Slots that are marked again while this runs wait for the next call, so that it ends.
+        for _ in 0..self.watcher.marked() {
+            if answer.bytes >= demand.max_bytes {
+                return;
+            }
+            let Some(index) = self.watcher.take() else { return };
+            let room = demand.max_bytes - answer.bytes;
+            let Some(news) = self.read(index, room).await else { continue };
+            match &news.answer {
+                Ok(found) => answer.bytes += found.records.len(),
+                Err(_) => answer.failed = Some(Failed),
+            }
+            answer.news.push(news);
+        }
+    }
+
+    /// Waits until a partition has news.
+    pub async fn marked_again(&self) {
+        self.watcher.marked_again().await;
+    }
+
+    /// Whether a partition has news that was not looked at.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.watcher.marked() > 0
+    }
+
+    async fn read(&mut self, index: usize, room: usize) -> Option<PartitionNews> {
+        let slot = self.slots.get_mut(index)?.as_mut()?;
+        let position = slot.position;
+        let outcome = read_slot(&self.services, &self.watcher, slot, index, room).await;
+        let answer = match outcome {
+            Ok(None) => return None,
+            Ok(Some(found)) => {
+                slot.told = Some(found.high_watermark);
+                if slot.position.offset < found.high_watermark {
+                    self.watcher.mark(index);
+                }
+                Ok(found)
+            }
+            Err(error) => Err(error),
+        };
+        Some(PartitionNews { partition: position.partition, generation: position.generation, answer })
+    }
+}
+
+/// Reads on at a slot's cursor and moves it. `None` is nothing new. After an error the slot is silent until it is set
+/// again or its partition moves.
+async fn read_slot(
+    services: &Services,
+    watcher: &Arc<Watcher>,
+    slot: &mut Slot,
+    index: usize,
+    room: usize,
+) -> Result<Option<PartitionAnswer>, FetchFailure> {
+    let partition = match &slot.partition {
+        Some(partition) => Arc::clone(partition),
+        None => {
+            let partition = services.partition(slot.position.partition).await?;
+            partition.watch(watcher.watch(index));
+            slot.partition.insert(partition).clone()
+        }
+    };
+    let cap = if slot.position.max_bytes == 0 { room } else { room.min(slot.position.max_bytes) };
+    let fetched = partition.fetch(slot.position.offset, cap, slot.position.epoch).await?;
+    slot.position.offset = fetched.next_offset;
+    services.metrics.bytes_fetched.inc_by(fetched.records.len() as u64);
+    if fetched.records.is_empty() && slot.told == Some(fetched.high_watermark) {
+        return Ok(None);
+    }
+    Ok(Some(PartitionAnswer {
+        records: fetched.records,
+        high_watermark: fetched.high_watermark,
+        log_start: fetched.log_start,
+        epoch: fetched.epoch,
+    }))
+}
+
+impl Drop for FetchSession {
+    fn drop(&mut self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            if let Some(Slot { partition: Some(partition), .. }) = slot {
+                partition.unwatch(&self.watcher, index);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Topics: created, deleted, widened, described, their settings changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use highwater_core::metadata::decide::{self, Context, MetadataError, NewTopic};
+use highwater_core::metadata::{Image, Record, Topic};
+use highwater_core::settings::TopicSettings;
+use highwater_proto::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use thiserror::Error;
+
+use super::Services;
+use crate::metadata::ChangeError;
+
+/// Why a change to a topic did not happen.
+#[derive(Debug, Error)]
+pub enum TopicFailure {
+    /// Refused, or not kept.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+/// A topic as this broker sees it.
+#[derive(Clone, Debug)]
+pub struct TopicDetails {
+    /// Name, id, settings.
+    pub topic: Topic,
+    /// By number.
+    pub partitions: Vec<PartitionDetails>,
+}
+
+/// A partition as its leader sees it.
+#[derive(Clone, Debug)]
+pub struct PartitionDetails {
+    /// Which one.
+    pub id: TopicPartition,
+    /// The leader's epoch.
+    pub epoch: LeaderEpoch,
+    /// The first offset that is still there.
+    pub log_start: Offset,
+    /// The first offset that readers must not see.
+    pub high_watermark: Offset,
+    /// The next offset to be written.
+    pub log_end: Offset,
+    /// Bytes of record data.
+    pub size_bytes: u64,
+    /// Why it cannot be served, if it can't.
+    pub offline_reason: Option<String>,
+}
+
+/// Whether a change is carried out or only checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Carried out.
+    Apply,
+    /// Only checked.
+    ValidateOnly,
+}
+
+impl Services {
+    /// The metadata as it is now.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.metadata.image()
+    }
+
+    /// A topic's settings over the broker's defaults.
+    pub(crate) fn settings_of(&self, topic: &Topic) -> Arc<TopicSettings> {
+        let settings = TopicSettings::resolve(&topic.configs, &self.config.topic_defaults);
+        Arc::new(settings.unwrap_or_else(|error| {
+            // Settings were checked when they were set; a newer version's may reach an older one after a downgrade.
+            tracing::error!(topic = topic.name, %error, "a stored setting is not legal here; the defaults are used");
+            TopicSettings::defaults()
+        }))
+    }
+
+    /// Creates a topic; negative counts stand for the broker's defaults. Returns it as it is, or would be.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn create_topic(
+        self: &Arc<Services>,
+        name: String,
+        partitions: i32,
+        replication_factor: i32,
+        configs: BTreeMap<String, String>,
+        mode: Mode,
+    ) -> Result<Topic, TopicFailure> {
+        let default = |given: i32, otherwise| if given < 0 { otherwise } else { given };
+        let partitions = default(partitions, self.config.topic_default_partitions);
+        let topic =
+            NewTopic { name, partitions, replication_factor: default(replication_factor, 1), configs };
+        let mut id = TopicId::NIL;
+        self.random.fill(&mut id.0);
+        let now_ms = self.clock.unix_ms();
+        let created = topic.clone();
+        self.change(mode, move |image, context| decide::create_topic(image, context, &topic, id, now_ms))
+            .await?;
+        tracing::info!(topic = created.name, %id, partitions, ?mode, "created topic");
+        let NewTopic { name, configs, .. } = created;
+        Ok(Topic { id, name, partitions, configs, created_ms: now_ms })
+    }
+
+    /// Deletes a topic. Its records go in the background.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn delete_topic(self: &Arc<Services>, name: String) -> Result<(), TopicFailure> {
+        let topic = self.metadata.image().topic_named(&name).cloned();
+        self.change(Mode::Apply, move |image, _| decide::delete_topic(image, &name)).await?;
+        if let Some(topic) = topic {
+            tracing::info!(topic = topic.name, id = %topic.id, "deleted topic");
+            let services = Arc::clone(self);
+            let work = move || services.partitions.remove(topic.partition_ids());
+            tokio::task::spawn_blocking(work).await.expect("removing partitions does not panic");
+        }
+        Ok(())
+    }
+
+    /// Raises a topic's number of partitions to `total`.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn add_partitions(
+        self: &Arc<Services>,
+        name: String,
+        total: i32,
+        mode: Mode,
+    ) -> Result<(), TopicFailure> {
+        self.change(mode, move |image, _| decide::add_partitions(image, &name, total)).await
+    }
+
+    /// Sets settings of a topic (`Some`) or puts them back to their defaults (`None`).
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn alter_configs(
+        self: &Arc<Services>,
+        name: String,
+        changes: BTreeMap<String, Option<String>>,
+        mode: Mode,
+    ) -> Result<(), TopicFailure> {
+        let altered = name.clone();
+        self.change(mode, move |image, context| decide::alter_configs(image, context, &name, &changes))
+            .await?;
+        if let Some(topic) = self.metadata.image().topic_named(&altered) {
+            let settings = self.settings_of(topic);
+            self.partitions.update_settings(topic.partition_ids(), &settings);
+        }
+        Ok(())
+    }
+
+    /// The topic, created with the broker's defaults if it is missing and the broker may.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn topic_or_create(self: &Arc<Services>, name: &str) -> Result<Topic, TopicFailure> {
+        if let Some(topic) = self.metadata.image().topic_named(name) {
+            return Ok(topic.clone());
+        }
+        if !self.config.topic_auto_create {
+            let name = name.escape_default().to_string();
+            return Err(ChangeError::Refused(MetadataError::NoSuchTopic { name }).into());
+        }
+        match self.create_topic(name.to_owned(), -1, -1, BTreeMap::new(), Mode::Apply).await {
+            // Somebody else was faster.
+            Err(TopicFailure::Change(ChangeError::Refused(MetadataError::Exists { .. }))) => {}
+            other => return other,
+        }
+        let image = self.metadata.image();
+        let topic = image.topic_named(name).cloned();
+        topic.ok_or_else(|| ChangeError::Refused(MetadataError::NoSuchTopic { name: name.to_owned() }).into())
+    }
+
+    /// A topic with its partitions' offsets and sizes. Opens those that weren't.
+    pub async fn describe_topic(&self, topic: &Topic) -> TopicDetails {
+        let mut partitions = Vec::with_capacity(topic.partitions as usize);
+        for id in topic.partition_ids() {
+            partitions.push(match self.partition(id).await {
+                Ok(partition) => partition.details(),
+                Err(error) => PartitionDetails {
+                    id,
+                    epoch: LeaderEpoch::UNKNOWN,
+                    log_start: Offset(-1),
+                    high_watermark: Offset(-1),
+                    log_end: Offset(-1),
+                    size_bytes: 0,
+                    offline_reason: Some(error.to_string()),
+                },
+            });
+        }
+        TopicDetails { topic: topic.clone(), partitions }
+    }
+
+    async fn change(
+        self: &Arc<Services>,
+        mode: Mode,
+        decide: impl FnOnce(&Image, Context<'_>) -> Result<Record, MetadataError> + Send + 'static,
+    ) -> Result<(), TopicFailure> {
+        let services = Arc::clone(self);
+        let work = move || {
+            let context = Context { broker_defaults: &services.config.topic_defaults, brokers: 1 };
+            services.metadata.change(|image| {
+                let record = decide(image, context)?;
+                let records = if mode == Mode::Apply { vec![record] } else { Vec::new() };
+                Ok((records, ()))
+            })
+        };
+        Ok(tokio::task::spawn_blocking(work).await.expect("changing metadata does not panic")?)
+    }
+}

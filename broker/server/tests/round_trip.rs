@@ -1,0 +1,85 @@
+//! The embedded broker and the client library together: what goes in comes out, and stays after a restart.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use highwater_client::{
+    Client, ClientConfig, Compression, ConsumerConfig, NewTopic, Position, ProducerConfig, Record,
+};
+use highwater_server::{Broker, BrokerConfig};
+
+async fn connect(broker: &Broker) -> Client {
+    Client::connect(ClientConfig::new([broker.grpc_addr().to_string()])).await.unwrap()
+}
+
+async fn read(client: &Client, topic: &str, position: Position, count: usize) -> Vec<(i32, i64, String)> {
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign_all(topic, position).await.unwrap();
+    let mut found = Vec::new();
+    while found.len() < count {
+        let records = consumer.poll(Duration::from_secs(10)).await.unwrap();
+        assert!(!records.is_empty(), "only {} of {count} records came", found.len());
+        for record in records.iter() {
+            let record = record.unwrap();
+            let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            found.push((record.partition.0, record.offset.0, value));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_every_codec_come_back_and_stay_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let client = connect(&broker).await;
+    client.admin().create_topic(NewTopic::new("events").partitions(3)).await.unwrap();
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let mut sent = Vec::new();
+    for compression in codecs {
+        let config = ProducerConfig { compression, ..ProducerConfig::default() };
+        let producer = client.producer(config).await.unwrap();
+        let mut deliveries = Vec::new();
+        for number in 0..300 {
+            let value = format!("{compression} {number} {}", "text ".repeat(number % 40));
+            let record = Record::new("events").partition(number as i32 % 3).value(&value);
+            deliveries.push((value.clone(), producer.send(record).await.unwrap()));
+        }
+        for (value, delivery) in deliveries {
+            let metadata = delivery.await.unwrap();
+            sent.push((metadata.partition.0, metadata.offset.unwrap().0, value));
+        }
+        producer.close().await.unwrap();
+    }
+    sent.sort();
+    assert_eq!(read(&client, "events", Position::Beginning, sent.len()).await, sent);
+    drop(client);
+    broker.stop().await.unwrap();
+
+    let broker = Broker::start(BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let client = connect(&broker).await;
+    assert_eq!(read(&client, "events", Position::Beginning, sent.len()).await, sent);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_reader_gets_a_record_as_soon_as_it_is_safe() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let client = connect(&broker).await;
+    client.admin().create_topic(NewTopic::new("late")).await.unwrap();
+    let mut consumer = client
+        .consumer(ConsumerConfig { fetch_max_wait: Duration::from_secs(60), ..ConsumerConfig::default() });
+    consumer.assign_all("late", Position::End).await.unwrap();
+    let waiting = tokio::spawn(async move { consumer.next().await });
+    let producer = client.producer(ProducerConfig::default()).await.unwrap();
+    let delivery = producer.send(Record::new("late").value("at last")).await.unwrap();
+    delivery.await.unwrap();
+    // The long poll is 60 s: only the wake-up can bring the record before this gives up.
+    let record =
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap().unwrap().unwrap();
+    assert_eq!(record.value.as_deref(), Some(b"at last".as_slice()));
+    broker.stop().await.unwrap();
+}
