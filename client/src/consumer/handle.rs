@@ -342,6 +342,12 @@ impl Consumer {
     fn place_cursors(&mut self) {
         for index in 0..self.assignment.partitions.len() {
             let partition = &self.assignment.partitions[index];
+            if let (Cursor::Absent, Some(broker)) = (partition.cursor, partition.leader) {
+                self.restart_session(broker);
+            }
+        }
+        for index in 0..self.assignment.partitions.len() {
+            let partition = &self.assignment.partitions[index];
             match (partition.cursor, partition.leader) {
                 (Cursor::Failed, _) | (Cursor::Absent, None) => self.start_repair(index, None),
                 (Cursor::Absent, Some(broker)) => {
@@ -382,7 +388,8 @@ impl Consumer {
             partition.failures = 0;
             if let Err(error) = partition.receive(result.records, &self.config, &mut received) {
                 // The session's cursor is past the damage: ask for it again when the caller does.
-                partition.cursor = Cursor::Failed;
+                self.leave_session(index);
+                self.assignment.partitions[index].cursor = Cursor::Failed;
                 self.errors.push_back(error);
             }
         }
@@ -391,6 +398,7 @@ impl Consumer {
 
     fn take_error(&mut self, index: usize, result: &grpc::FetchPartitionResult) {
         let code = ErrorCode::from_wire(result.error);
+        self.leave_session(index);
         let partition = &mut self.assignment.partitions[index];
         let (topic, number) = (partition.topic.to_string(), partition.partition);
         match (code, self.config.offset_reset) {
@@ -436,6 +444,7 @@ impl Consumer {
     }
 
     fn start_repair(&mut self, index: usize, reset_to: Option<Position>) {
+        self.leave_session(index);
         let partition = &mut self.assignment.partitions[index];
         partition.cursor = Cursor::Repairing;
         partition.generation = partition.generation.wrapping_add(1);
@@ -449,6 +458,16 @@ impl Consumer {
         };
         partition.failures = partition.failures.saturating_add(1);
         self.repairs.0.push(Box::pin(repair(self.client.clone(), patient)));
+    }
+
+    /// Takes a partition out of its leader's session.
+    fn leave_session(&mut self, index: usize) {
+        let partition = &self.assignment.partitions[index];
+        let session = self.sessions.iter_mut().find(|session| Some(session.broker) == partition.leader);
+        if let Some(session) = session.filter(|_| partition.cursor == Cursor::Placed) {
+            let (topic_id, partition) = (partition.topic_id.to_wire(), partition.partition.0);
+            session.forget(grpc::FetchPartitionId { topic_id, partition });
+        }
     }
 
     fn poll_repairs(&mut self, cx: &mut Context<'_>) -> bool {
@@ -532,16 +551,22 @@ impl Consumer {
         if self.current.as_ref().is_some_and(|(batch, _)| !is_other(batch)) {
             self.current = None;
         }
-        let Some(broker) = leader else { return };
-        if let Some(session) = self.sessions.iter_mut().find(|session| session.broker == broker) {
-            session.restart();
-            for other in &mut self.assignment.partitions {
-                if other.leader == Some(broker) && other.cursor == Cursor::Placed {
-                    other.cursor = Cursor::Absent;
+        if let Some(broker) = leader.filter(|_| was_placed) {
+            self.restart_session(broker);
+        }
+    }
+
+    /// Has a leader's stream begin anew if requests are out on it: a cursor added to the stream would wait behind
+    /// them, and they may be waiting for data.
+    fn restart_session(&mut self, broker: BrokerId) {
+        let session = self.sessions.iter_mut().find(|session| session.broker == broker);
+        if session.is_some_and(Session::restart) {
+            for partition in &mut self.assignment.partitions {
+                if partition.leader == Some(broker) && partition.cursor == Cursor::Placed {
+                    partition.cursor = Cursor::Absent;
                 }
             }
         }
-        debug_assert!(!was_placed || self.sessions.iter().any(|session| session.broker == broker));
     }
 
     fn index_of(&self, topic: &str, partition: i32) -> Result<usize, ConsumeError> {

@@ -26,6 +26,8 @@ pub(crate) struct Session {
     state: State,
     /// Cursors that go out with the next request.
     positions: Vec<grpc::FetchPosition>,
+    /// Partitions that leave the session with the next request.
+    forget: Vec<grpc::FetchPartitionId>,
     /// Requests without an answer.
     outstanding: usize,
     correlation: u64,
@@ -56,6 +58,7 @@ impl Session {
             broker,
             state: State::Idle,
             positions: Vec::new(),
+            forget: Vec::new(),
             outstanding: 0,
             correlation: 0,
             failures: 0,
@@ -64,17 +67,26 @@ impl Session {
 
     /// Adds a cursor; it goes out with the next request.
     pub(crate) fn place(&mut self, position: grpc::FetchPosition) {
+        self.forget.retain(|f| (&f.topic_id, f.partition) != (&position.topic_id, position.partition));
         self.positions.push(position);
     }
 
-    /// Drops the stream and everything on it; the caller places its cursors anew. Quicker than a change within the
-    /// stream, which would queue up behind requests that may be waiting for data.
-    pub(crate) fn restart(&mut self) {
-        if !matches!(self.state, State::Waiting(_)) {
-            self.state = State::Idle;
+    /// Takes a partition out with the next request, so that the broker does not send what nobody wants.
+    pub(crate) fn forget(&mut self, partition: grpc::FetchPartitionId) {
+        self.positions.retain(|p| (&p.topic_id, p.partition) != (&partition.topic_id, partition.partition));
+        self.forget.push(partition);
+    }
+
+    /// Drops the stream if requests are out on it, and says whether; the caller then places its cursors anew.
+    pub(crate) fn restart(&mut self) -> bool {
+        if self.outstanding == 0 {
+            return false;
         }
+        self.state = State::Idle;
         self.positions.clear();
+        self.forget.clear();
         self.outstanding = 0;
+        true
     }
 
     /// Goes on until there is an event or nothing to be done. `is_wanted`: whether any cursor is placed here.
@@ -103,7 +115,9 @@ impl Session {
                         Poll::Ready(Some(Ok(answer))) => {
                             self.outstanding = self.outstanding.saturating_sub(1);
                             self.failures = 0;
-                            self.top_up(config);
+                            if is_wanted {
+                                self.top_up(config);
+                            }
                             Poll::Ready(Event::Answer(answer))
                         }
                         Poll::Ready(Some(Err(status))) => {
@@ -147,10 +161,11 @@ impl Session {
                 min_bytes: u32::try_from(config.fetch_min_bytes).unwrap_or(u32::MAX),
                 max_bytes: u32::try_from(config.fetch_max_bytes).unwrap_or(u32::MAX),
                 positions: std::mem::take(&mut self.positions),
-                forget: Vec::new(),
+                forget: std::mem::take(&mut self.forget),
             };
             if let Err(refused) = requests.try_send(request) {
-                self.positions = refused.into_inner().positions;
+                let refused = refused.into_inner();
+                (self.positions, self.forget) = (refused.positions, refused.forget);
                 return; // the channel is full or closed; the next answer, or the break, comes by here again
             }
             self.correlation += 1;
@@ -162,6 +177,7 @@ impl Session {
         let wait = client.config().backoff().wait(self.failures);
         self.failures = self.failures.saturating_add(1);
         self.positions.clear();
+        self.forget.clear();
         self.outstanding = 0;
         self.state = State::Waiting(Box::pin(tokio::time::sleep(wait)));
         Event::Broke(reason)

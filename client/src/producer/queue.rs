@@ -4,7 +4,7 @@
 //! encoded under it, a batch is compressed and summed outside of it.
 //!
 //! Invariants: batches are numbered in the order in which they were filled, and once numbered keep number and order
-//! through every retry; at most `max_in_flight` are numbered and unsettled; while one of them is being recovered none
+//! through every retry; the oldest unsettled one is at most `max_in_flight` behind the newest numbered one; while one of them is being recovered none
 //! leaves, so that the broker sees each of them only after its predecessor.
 
 use std::collections::VecDeque;
@@ -226,7 +226,10 @@ impl PartitionQueue {
         if inner.sent.iter().any(|batch| batch.whereabouts == Whereabouts::Waiting) {
             return true;
         }
-        if inner.sent.len() >= self.config.max_in_flight {
+        // Counted from the oldest unsettled batch and not by their number: the broker remembers the last five of a
+        // producer, so the oldest must be among them when it is sent again, whatever came through after it.
+        let oldest = inner.sent.front().map_or(inner.next_id, |batch| batch.id);
+        if inner.next_id - oldest >= self.config.max_in_flight as u64 {
             return false;
         }
         !inner.sealed.is_empty() || self.may_leave_partial(inner, now)
