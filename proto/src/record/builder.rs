@@ -16,7 +16,12 @@ use crate::ids::{LeaderEpoch, Offset, ProducerId};
 pub const MAX_RECORDS_BYTES: usize = 1 << 30;
 
 /// What a new builder allocates at most; it grows by doubling from there.
-const INITIAL_CAPACITY_BYTES: usize = 16 << 10;
+const INITIAL_CAPACITY_BYTES: usize = 64 << 10;
+
+/// Room for a record's length. Lengths beyond 32 bits never come to be written, but they are measured.
+const LENGTH_ROOM_BYTES: usize = varint::MAX_BYTES_64;
+/// Room for everything in front of a record's key: length, attributes, timestamp, offset, length of the key.
+const FRONT_BYTES: usize = LENGTH_ROOM_BYTES + 1 + 3 * varint::MAX_BYTES_64;
 
 /// Why a record was not appended. The builder is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,26 +101,33 @@ impl BatchBuilder {
         let timestamp_delta_ms = timestamp_ms
             .checked_sub(base_timestamp_ms)
             .ok_or(AppendError::Timestamp { timestamp_ms, base_timestamp_ms })?;
-        let body_bytes = 1
-            + varint::size_bytes(timestamp_delta_ms)
-            + varint::size_bytes(i64::from(offset_delta))
-            + nullable_size_bytes(key)
-            + nullable_size_bytes(value)
+        // The fields in front of the key go behind room for the length, which is known when they are; then it is put
+        // right before them.
+        let mut front = [0; FRONT_BYTES];
+        let mut front_end = LENGTH_ROOM_BYTES + 1; // record attributes, all reserved: 0
+        front_end += varint::write(timestamp_delta_ms, &mut front[front_end..]);
+        front_end += varint::write(i64::from(offset_delta), &mut front[front_end..]);
+        front_end += varint::write(nullable_length(key), &mut front[front_end..]);
+        let key = key.unwrap_or_default();
+        let mut middle = [0; varint::MAX_BYTES_64];
+        let middle_end = varint::write(nullable_length(value), &mut middle);
+        let value = value.unwrap_or_default();
+        let body_bytes = front_end - LENGTH_ROOM_BYTES
+            + key.len()
+            + middle_end
+            + value.len()
             + headers_size_bytes(headers);
-        let record_bytes = varint::size_bytes(body_bytes as i64) + body_bytes;
+        let length_bytes = varint::size_bytes(body_bytes as i64);
+        let record_bytes = length_bytes + body_bytes;
         self.check_room(record_bytes)?;
+        let front_start = LENGTH_ROOM_BYTES - length_bytes;
+        varint::write(body_bytes as i64, &mut front[front_start..]);
 
         self.buffer.reserve(record_bytes);
-        let mut front = [0; 32];
-        let mut length = varint::write(body_bytes as i64, &mut front);
-        length += 1; // record attributes, all reserved: 0
-        length += varint::write(timestamp_delta_ms, &mut front[length..]);
-        length += varint::write(i64::from(offset_delta), &mut front[length..]);
-        length += varint::write(nullable_length(key), &mut front[length..]);
-        self.buffer.extend_from_slice(&front[..length]);
-        self.buffer.extend_from_slice(key.unwrap_or_default());
-        varint::push(nullable_length(value), &mut self.buffer);
-        self.buffer.extend_from_slice(value.unwrap_or_default());
+        self.buffer.extend_from_slice(&front[front_start..front_end]);
+        self.buffer.extend_from_slice(key);
+        self.buffer.extend_from_slice(&middle[..middle_end]);
+        self.buffer.extend_from_slice(value);
         self.push_headers(headers);
 
         self.base_timestamp_ms = base_timestamp_ms;
@@ -169,11 +181,18 @@ impl BatchBuilder {
         Bytes::from(batch)
     }
 
+    #[inline]
     fn check_room(&self, record_bytes: usize) -> Result<(), AppendError> {
-        let batch_bytes = self.buffer.len();
-        if batch_bytes.saturating_add(record_bytes) <= self.limit_bytes.min(MAX_RECORDS_BYTES) {
+        if self.buffer.len().saturating_add(record_bytes) <= self.limit_bytes.min(MAX_RECORDS_BYTES) {
             return Ok(());
         }
+        self.beyond_limit(record_bytes)
+    }
+
+    /// A record over the limit is taken only by an empty batch.
+    #[cold]
+    fn beyond_limit(&self, record_bytes: usize) -> Result<(), AppendError> {
+        let batch_bytes = self.buffer.len();
         if record_bytes > MAX_RECORDS_BYTES - HEADER_BYTES {
             return Err(AppendError::TooLarge { record_bytes, max_bytes: MAX_RECORDS_BYTES - HEADER_BYTES });
         }
@@ -184,6 +203,10 @@ impl BatchBuilder {
     }
 
     fn push_headers(&mut self, headers: &[Header]) {
+        if headers.is_empty() {
+            self.buffer.push(0);
+            return;
+        }
         varint::push(headers.len() as i64, &mut self.buffer);
         for header in headers {
             varint::push(header.key.len() as i64, &mut self.buffer);
@@ -216,6 +239,9 @@ fn nullable_size_bytes(bytes: Option<&[u8]>) -> usize {
 }
 
 fn headers_size_bytes(headers: &[Header]) -> usize {
+    if headers.is_empty() {
+        return 1;
+    }
     headers.iter().fold(varint::size_bytes(headers.len() as i64), |sum, header| {
         sum + nullable_size_bytes(Some(&header.key)) + nullable_size_bytes(header.value.as_deref())
     })

@@ -16,14 +16,25 @@ pub(super) trait Source {
     fn remaining(&self) -> usize;
 
     /// A zigzag varint of at most 32 bits.
-    #[inline]
+    #[inline(always)]
     fn varint_32(&mut self) -> Result<i32, RecordFault> {
         let first = self.byte()?;
         if first < 0x80 {
             return Ok(varint::unzigzag_32(u32::from(first)));
         }
-        let mut value = u32::from(first & 0x7f);
-        for shift in [7, 14, 21] {
+        // Lengths of a few hundred bytes to 8 KiB are what batches are made of.
+        let second = self.byte()?;
+        let value = u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7;
+        if second < 0x80 {
+            return Ok(varint::unzigzag_32(value));
+        }
+        self.varint_32_beyond(value)
+    }
+
+    /// The rest of a 32-bit varint, after two bytes.
+    #[inline(never)]
+    fn varint_32_beyond(&mut self, mut value: u32) -> Result<i32, RecordFault> {
+        for shift in [14, 21] {
             let byte = self.byte()?;
             value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -37,10 +48,19 @@ pub(super) trait Source {
     }
 
     /// A zigzag varint of at most 64 bits.
-    #[inline]
+    #[inline(always)]
     fn varint_64(&mut self) -> Result<i64, RecordFault> {
-        let mut value = 0_u64;
-        for shift in (0..63).step_by(7) {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(varint::unzigzag_64(u64::from(first)));
+        }
+        self.varint_64_beyond(u64::from(first & 0x7f))
+    }
+
+    /// The rest of a 64-bit varint, after one byte.
+    #[inline(never)]
+    fn varint_64_beyond(&mut self, mut value: u64) -> Result<i64, RecordFault> {
+        for shift in (7..63).step_by(7) {
             let byte = self.byte()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -57,39 +77,52 @@ pub(super) trait Source {
 /// A [`Source`] over bytes in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SliceCursor<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    /// Never beyond the end.
+    at: usize,
 }
 
 impl<'a> SliceCursor<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> SliceCursor<'a> {
-        SliceCursor { rest: bytes }
+        SliceCursor { bytes, at: 0 }
+    }
+
+    /// How many bytes were read.
+    #[inline]
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     /// The next `count` bytes, taken off the front.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], RecordFault> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(RecordFault::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
+        let start = self.at;
+        self.skip(count)?;
+        Ok(&self.bytes[start..self.at])
     }
 }
 
 impl Source for SliceCursor<'_> {
-    #[inline]
+    #[inline(always)]
     fn byte(&mut self) -> Result<u8, RecordFault> {
-        let (&first, rest) = self.rest.split_first().ok_or(RecordFault::Truncated)?;
-        self.rest = rest;
-        Ok(first)
+        let &byte = self.bytes.get(self.at).ok_or(RecordFault::Truncated)?;
+        self.at += 1;
+        Ok(byte)
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip(&mut self, count: usize) -> Result<(), RecordFault> {
-        self.take(count).map(|_| ())
+        if count > self.remaining() {
+            return Err(RecordFault::Truncated);
+        }
+        self.at += count;
+        Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn remaining(&self) -> usize {
-        self.rest.len()
+        self.bytes.len() - self.at
     }
 }
 

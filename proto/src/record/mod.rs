@@ -15,6 +15,7 @@ pub mod compression;
 mod cursor;
 mod error;
 mod header;
+mod layout;
 mod records;
 mod scan;
 mod split;

@@ -25,6 +25,7 @@ use super::compression::{Compression, DecompressLimits, decompress};
 use super::cursor::{SliceCursor, Source};
 use super::error::{BatchError, RecordFault};
 use super::header::{BatchHeader, HEADER_BYTES, TimestampType};
+use super::layout;
 use crate::ids::Offset;
 
 /// One record of a batch.
@@ -138,13 +139,40 @@ impl RecordIter {
         &self.header
     }
 
-    fn read(&mut self) -> Result<Record, RecordFault> {
+    /// The next record, when it is an ordinary one.
+    #[inline]
+    fn read_ordinary(&mut self) -> Option<Record> {
+        let found = layout::ordinary(&self.body, self.at)?;
+        let in_order = (self.next_delta..=self.header.last_offset_delta).contains(&found.offset_delta);
+        let timestamp_ms = self.timestamp_ms(found.delta_ms).filter(|_| in_order)?;
+        self.at = found.end;
+        self.next_delta = found.offset_delta.saturating_add(1);
+        Some(Record {
+            offset: self.header.base_offset.advance(i64::from(found.offset_delta)),
+            timestamp_ms,
+            key: found.key.map(|(start, end)| self.body.slice(start..end)),
+            value: found.value.map(|(start, end)| self.body.slice(start..end)),
+            headers: Vec::new(),
+        })
+    }
+
+    #[inline]
+    fn timestamp_ms(&self, delta_ms: i64) -> Option<i64> {
+        match self.header.timestamp_type() {
+            TimestampType::LogAppendTime => Some(self.header.max_timestamp_ms),
+            TimestampType::CreateTime => self.header.base_timestamp_ms.checked_add(delta_ms),
+        }
+    }
+
+    /// The next record, whatever it is; or what is wrong with it.
+    #[inline(never)]
+    fn read_carefully(&mut self) -> Result<Record, RecordFault> {
         let start = self.body.as_ptr() as usize;
         let mut rest = SliceCursor::new(&self.body[self.at..]);
         let length = rest.varint_32()?;
         let length = usize::try_from(length).map_err(|_| RecordFault::Length { length })?;
         let mut fields = SliceCursor::new(rest.take(length)?);
-        let end = self.body.len() - rest.remaining();
+        let end = self.at + rest.position();
         let share = |slice: &[u8]| {
             let from = slice.as_ptr() as usize - start;
             self.body.slice(from..from + slice.len())
@@ -152,14 +180,7 @@ impl RecordIter {
 
         fields.byte()?; // attributes: reserved
         let delta_ms = fields.varint_64()?;
-        let timestamp_ms = match self.header.timestamp_type() {
-            TimestampType::LogAppendTime => self.header.max_timestamp_ms,
-            TimestampType::CreateTime => self
-                .header
-                .base_timestamp_ms
-                .checked_add(delta_ms)
-                .ok_or(RecordFault::Timestamp { delta_ms })?,
-        };
+        let timestamp_ms = self.timestamp_ms(delta_ms).ok_or(RecordFault::Timestamp { delta_ms })?;
         let offset_delta = fields.varint_32()?;
         // Compaction leaves gaps, so the deltas of a stored batch grow but need not be dense.
         if offset_delta < self.next_delta || offset_delta > self.header.last_offset_delta {
@@ -200,7 +221,11 @@ impl Iterator for RecordIter {
             self.end();
             return Some(Err(BatchError::BodyNotConsumed { records_count: self.header.records_count }));
         }
-        match self.read() {
+        if let Some(record) = self.read_ordinary() {
+            self.index += 1;
+            return Some(Ok(record));
+        }
+        match self.read_carefully() {
             Ok(record) => {
                 self.index += 1;
                 Some(Ok(record))
@@ -222,6 +247,7 @@ impl Iterator for RecordIter {
 impl FusedIterator for RecordIter {}
 
 /// A length and that many bytes; -1 is null.
+#[inline(always)]
 fn take_nullable<'a>(fields: &mut SliceCursor<'a>) -> Result<Option<&'a [u8]>, RecordFault> {
     match fields.varint_32()? {
         -1 => Ok(None),
@@ -233,6 +259,7 @@ fn take_nullable<'a>(fields: &mut SliceCursor<'a>) -> Result<Option<&'a [u8]>, R
 }
 
 /// A count of headers, each of which takes at least two bytes of what is left.
+#[inline(always)]
 pub(super) fn take_headers_count(fields: &mut impl Source) -> Result<usize, RecordFault> {
     let headers_count = fields.varint_32()?;
     usize::try_from(headers_count)

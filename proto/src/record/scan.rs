@@ -5,6 +5,7 @@ use super::compression::Decompressor;
 use super::cursor::{SliceCursor, Source, StreamCursor};
 use super::error::{BatchError, RecordFault};
 use super::header::{BatchHeader, NO_TIMESTAMP};
+use super::layout;
 use super::records::take_headers_count;
 
 /// What the walk knows of the records it has passed.
@@ -21,12 +22,11 @@ pub(super) struct Summary {
 /// Passes over all records of an uncompressed body.
 pub(super) fn scan_slice(body: &[u8], header: &BatchHeader) -> Result<Summary, BatchError> {
     let mut summary = Summary::new();
-    let mut rest = SliceCursor::new(body);
+    let mut at = 0;
     for record_index in 0..header.records_count {
-        scan_in_slice(&mut rest, header, record_index, &mut summary)
-            .map_err(|fault| BatchError::Record { record_index, fault })?;
+        at = scan_at(body, at, header, record_index, &mut summary)?;
     }
-    if rest.remaining() > 0 {
+    if at < body.len() {
         return Err(BatchError::BodyNotConsumed { records_count: header.records_count });
     }
     Ok(summary)
@@ -38,14 +38,11 @@ pub(super) fn scan_stream(mut stream: Decompressor<'_>, header: &BatchHeader) ->
     for record_index in 0..header.records_count {
         // Most records lie in one chunk, and are read there.
         let chunk = stream.fill()?;
-        let mut rest = SliceCursor::new(chunk);
-        let mut ahead = rest;
+        let mut ahead = SliceCursor::new(chunk);
         let whole =
             ahead.varint_32().is_ok_and(|length| ahead.remaining() >= usize::try_from(length).unwrap_or(0));
         if whole {
-            scan_in_slice(&mut rest, header, record_index, &mut summary)
-                .map_err(|fault| BatchError::Record { record_index, fault })?;
-            let passed = chunk.len() - rest.remaining();
+            let passed = scan_at(chunk, 0, header, record_index, &mut summary)?;
             stream.consume(passed);
         } else {
             scan_across_chunks(&mut stream, header, record_index, &mut summary)?;
@@ -57,17 +54,44 @@ pub(super) fn scan_stream(mut stream: Decompressor<'_>, header: &BatchHeader) ->
     Ok(summary)
 }
 
+/// Passes over the record at `at`, all of which must lie in `body`, and returns where the next one begins.
 #[inline]
-fn scan_in_slice(
-    rest: &mut SliceCursor<'_>,
+fn scan_at(
+    body: &[u8],
+    at: usize,
     header: &BatchHeader,
     record_index: i32,
     summary: &mut Summary,
-) -> Result<(), RecordFault> {
+) -> Result<usize, BatchError> {
+    if let Some(found) = layout::ordinary(body, at)
+        && found.offset_delta == record_index
+        && let Some(timestamp_ms) = header.base_timestamp_ms.checked_add(found.delta_ms)
+    {
+        if found.key.is_none() {
+            summary.add_without_key(record_index);
+        }
+        summary.add_timestamp(timestamp_ms);
+        return Ok(found.end);
+    }
+    scan_carefully(body, at, header, record_index, summary)
+        .map_err(|fault| BatchError::Record { record_index, fault })
+}
+
+/// The same for records with headers or large numbers; and it says what is wrong.
+#[inline(never)]
+fn scan_carefully(
+    body: &[u8],
+    at: usize,
+    header: &BatchHeader,
+    record_index: i32,
+    summary: &mut Summary,
+) -> Result<usize, RecordFault> {
+    let mut rest = SliceCursor::new(&body[at..]);
     let length = rest.varint_32()?;
     let length = usize::try_from(length).map_err(|_| RecordFault::Length { length })?;
     let mut fields = SliceCursor::new(rest.take(length)?);
-    scan_record(&mut fields, header, record_index, summary)
+    scan_record(&mut fields, header, record_index, summary)?;
+    Ok(at + rest.position())
 }
 
 fn scan_across_chunks(
@@ -90,7 +114,6 @@ fn scan_across_chunks(
 }
 
 /// One record's fields, after its length.
-#[inline]
 fn scan_record(
     fields: &mut impl Source,
     header: &BatchHeader,
@@ -108,8 +131,8 @@ fn scan_record(
     if offset_delta != record_index {
         return Err(RecordFault::OffsetDelta { offset_delta });
     }
-    if skip_nullable(fields)?.is_none() && summary.first_without_key.is_none() {
-        summary.first_without_key = Some(record_index);
+    if skip_nullable(fields)?.is_none() {
+        summary.add_without_key(record_index);
     }
     skip_nullable(fields)?;
     for _ in 0..take_headers_count(fields)? {
@@ -124,7 +147,7 @@ fn scan_record(
 }
 
 /// Passes over a length and its bytes; `None` for null.
-#[inline]
+#[inline(always)]
 fn skip_nullable(fields: &mut impl Source) -> Result<Option<()>, RecordFault> {
     match fields.varint_32()? {
         -1 => Ok(None),
@@ -138,6 +161,11 @@ fn skip_nullable(fields: &mut impl Source) -> Result<Option<()>, RecordFault> {
 impl Summary {
     fn new() -> Summary {
         Summary { max_timestamp_ms: i64::MIN, min_timestamp_ms: i64::MAX, first_without_key: None }
+    }
+
+    #[inline]
+    fn add_without_key(&mut self, record_index: i32) {
+        self.first_without_key = self.first_without_key.or(Some(record_index));
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! What the leader writes into a batch that is otherwise taken as it came.
 
-use super::checksum::crc32c;
+use super::checksum::{crc32c, shift};
 use super::header::{BatchAttributes, BatchHeader, HEADER_BYTES, at, put};
 use crate::ids::{LeaderEpoch, Offset};
 
@@ -40,7 +40,7 @@ pub fn restamp_append_time(
     // crc(front ++ body) = shift(crc(front), body length) ^ crc(body), and the body's share is the same before and after.
     let change = crc32c(&old[at::ATTRIBUTES..]) ^ crc32c(&new[at::ATTRIBUTES..]);
     let stored = u32::from_be_bytes([old[17], old[18], old[19], old[20]]);
-    let crc = stored ^ crc32c::crc32c_combine(change, 0, batch.len() - HEADER_BYTES);
+    let crc = stored ^ shift(change, batch.len() - HEADER_BYTES);
     put(&mut new, at::CRC, crc.to_be_bytes());
     new
 }

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs one fuzz target for some seconds, seeded with the golden files: fuzz/run.sh batch_decode 60
+# Needs a nightly toolchain with the address sanitizer; cargo-fuzz works as well (`cargo +nightly fuzz run batch_decode`).
+# MAX_LEN bounds the inputs (8192 bytes). A finding is left in fuzz/artifacts, and the exit code is not 0.
+set -euo pipefail
+target=${1:?usage: fuzz/run.sh TARGET SECONDS}
+seconds=${2:-60}
+here=$(cd "$(dirname "$0")" && pwd)
+build=${CARGO_TARGET_DIR:-$here/target}/fuzz
+triple=$(rustc +nightly -vV | sed -n 's/^host: //p')
+corpus=$here/corpus/$target
+artifacts=$here/artifacts/$target
+mkdir -p "$corpus" "$artifacts"
+
+RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
+    CARGO_TARGET_DIR=$build cargo +nightly build -q --release --manifest-path "$here/Cargo.toml" --bin "$target" --target "$triple"
+
+case $target in
+batch_decode)
+    # A leading byte of 0 means "as it is", 1 "with length and checksum made right".
+    for golden in "$here"/../proto/tests/golden/*.bin; do
+        name=$(basename "$golden")
+        for mode in 0 1; do
+            { printf "\\x0$mode"; cat "$golden"; } > "$corpus/$name.$mode"
+        done
+    done
+    ;;
+esac
+
+exec "$build/$triple/release/$target" "$corpus" -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=64 \
+    -max_len="${MAX_LEN:-8192}" -timeout=10 -artifact_prefix="$artifacts/" -print_final_stats=1
