@@ -4,8 +4,9 @@ mod support;
 
 use bytes::{Bytes, BytesMut};
 use highwater_proto::record::{
-    BatchError, BatchHeader, Compression, DecodeLimits, HEADER_BYTES, Record, STAMP_BYTES, ValidationRules,
-    batches, decode_records, restamp_append_time, stamp, validate_produced, varint, verify_crc,
+    BatchError, BatchHeader, Compression, DecodeLimits, HEADER_BYTES, Record, Retained, STAMP_BYTES,
+    ValidationRules, batches, decode_records, renumber, restamp_append_time, retain_records, stamp,
+    validate_produced, varint, verify_crc,
 };
 use highwater_proto::{LeaderEpoch, Offset, ProducerId};
 use proptest::prelude::*;
@@ -190,6 +191,52 @@ proptest! {
         let mut expected = expected(&drafts, Offset(base));
         expected.iter_mut().for_each(|record| record.timestamp_ms = now_ms);
         prop_assert_eq!(decode(&stored.freeze(), &DecodeLimits::default()), Ok(expected));
+    }
+
+    #[test]
+    fn a_renumbered_batch_is_the_one_its_new_producer_would_have_built(
+        drafts in drafts(), codec in codec(), old in producer(), id in 0..i64::MAX, sequence in 0..=i32::MAX,
+    ) {
+        let new = (ProducerId(id), 7, sequence);
+        let batch = build(codec, &drafts, old);
+        let mut renumbered = BytesMut::from(&renumber(&batch, new)[..]);
+        renumbered.extend_from_slice(&batch[HEADER_BYTES..]);
+        prop_assert_eq!(renumbered.freeze(), build(codec, &drafts, Some(new)));
+    }
+
+    #[test]
+    fn compaction_keeps_what_it_is_told_to_at_the_offsets_it_had(
+        drafts in drafts(), codec in codec(), producer in producer(), base in 0..1_i64 << 40,
+        kept in proptest::collection::vec(any::<bool>(), 30), horizon_ms in proptest::option::of(0..1_i64 << 45),
+    ) {
+        let limits = DecodeLimits::default();
+        let batch = build(codec, &drafts, producer);
+        let mut stored = BytesMut::from(&stamp(&BatchHeader::parse(&batch).expect("header"), Offset(base), LeaderEpoch(2))[..]);
+        stored.extend_from_slice(&batch[STAMP_BYTES..]);
+        let stored = stored.freeze();
+        let keep = |record: &Record| kept[(record.offset.0 - base) as usize];
+        let before = BatchHeader::parse(&stored).expect("header");
+        let expected: Vec<Record> = expected(&drafts, Offset(base)).into_iter().filter(keep).collect();
+        let left = match retain_records(&stored, &limits, horizon_ms, keep).expect("sound") {
+            Retained::Unchanged => {
+                prop_assert_eq!((expected.len(), horizon_ms), (drafts.len(), None));
+                stored.clone()
+            }
+            Retained::Rewritten(left) => left,
+        };
+        prop_assert_eq!(decode(&left, &limits), Ok(expected.clone()));
+        let after = BatchHeader::parse(&left).expect("header");
+        prop_assert_eq!(after.delete_horizon_ms(), horizon_ms);
+        prop_assert_eq!(after.records_count as usize, expected.len());
+        let latest = expected.iter().map(|r| r.timestamp_ms).max().unwrap_or(before.max_timestamp_ms);
+        prop_assert_eq!(after.max_timestamp_ms, latest);
+        let same = |h: &BatchHeader| {
+            (h.base_offset, h.last_offset(), h.leader_epoch, h.producer_id, h.producer_epoch, h.last_sequence())
+        };
+        prop_assert_eq!(same(&after), same(&before));
+        // A second pass over the same records finds nothing to do, whatever horizon it brings.
+        let again = retain_records(&left, &limits, horizon_ms.map(|_| 5), |_| true);
+        prop_assert_eq!(again, Ok(Retained::Unchanged));
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub struct BatchBuilder {
     buffer: Vec<u8>,
     compression: Compression,
     limit_bytes: usize,
-    base_timestamp_ms: i64,
+    /// The first record's timestamp, once there is one; or what was set beforehand.
+    base_timestamp_ms: Option<i64>,
     max_timestamp_ms: i64,
     records_count: i32,
 }
@@ -78,7 +79,7 @@ impl BatchBuilder {
             buffer,
             compression,
             limit_bytes,
-            base_timestamp_ms: 0,
+            base_timestamp_ms: None,
             max_timestamp_ms: i64::MIN,
             records_count: 0,
         }
@@ -97,7 +98,28 @@ impl BatchBuilder {
         headers: &[Header],
     ) -> Result<i32, AppendError> {
         let offset_delta = self.records_count;
-        let base_timestamp_ms = if offset_delta == 0 { timestamp_ms } else { self.base_timestamp_ms };
+        self.append_at(offset_delta, timestamp_ms, key, value, headers)?;
+        Ok(offset_delta)
+    }
+
+    /// A builder for what compaction leaves of a batch: any size, offsets with gaps, timestamps relative to
+    /// `base_timestamp_ms`.
+    pub(super) fn rewriting(compression: Compression, base_timestamp_ms: i64) -> BatchBuilder {
+        let builder = BatchBuilder::new(compression, MAX_RECORDS_BYTES);
+        BatchBuilder { base_timestamp_ms: Some(base_timestamp_ms), ..builder }
+    }
+
+    /// Appends one record at a given offset relative to the batch's base.
+    #[inline(always)]
+    pub(super) fn append_at(
+        &mut self,
+        offset_delta: i32,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(), AppendError> {
+        let base_timestamp_ms = self.base_timestamp_ms.unwrap_or(timestamp_ms);
         let timestamp_delta_ms = timestamp_ms
             .checked_sub(base_timestamp_ms)
             .ok_or(AppendError::Timestamp { timestamp_ms, base_timestamp_ms })?;
@@ -130,10 +152,10 @@ impl BatchBuilder {
         self.buffer.extend_from_slice(value);
         self.push_headers(headers);
 
-        self.base_timestamp_ms = base_timestamp_ms;
+        self.base_timestamp_ms = Some(base_timestamp_ms);
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
         self.records_count += 1;
-        Ok(offset_delta)
+        Ok(())
     }
 
     /// How many records it holds.
@@ -160,21 +182,38 @@ impl BatchBuilder {
         assert!(!self.is_empty(), "a batch has at least one record");
         let (producer_id, producer_epoch, base_sequence) =
             producer.unwrap_or((ProducerId::NONE, -1, NO_SEQUENCE));
-        let (mut batch, compression) = compressed(self.buffer, self.compression);
-        let mut header = BatchHeader {
+        let last_offset_delta = self.records_count - 1;
+        let max_timestamp_ms = self.max_timestamp_ms;
+        self.seal(BatchHeader {
             base_offset: Offset::ZERO,
-            batch_length: (batch.len() - LENGTH_OVERHEAD_BYTES) as i32,
+            batch_length: 0,
             leader_epoch: LeaderEpoch::UNKNOWN,
             crc: 0,
-            attributes: BatchAttributes(i16::from(compression.bits())),
-            last_offset_delta: self.records_count - 1,
-            base_timestamp_ms: self.base_timestamp_ms,
-            max_timestamp_ms: self.max_timestamp_ms,
+            attributes: BatchAttributes(0),
+            last_offset_delta,
+            base_timestamp_ms: 0,
+            max_timestamp_ms,
             producer_id,
             producer_epoch,
             base_sequence,
-            records_count: self.records_count,
-        };
+            records_count: 0,
+        })
+    }
+
+    /// The largest timestamp among the records, if there are any.
+    pub(super) fn max_timestamp_ms(&self) -> Option<i64> {
+        (!self.is_empty()).then_some(self.max_timestamp_ms)
+    }
+
+    /// The batch under this header, with what follows from the records set anew: length, codec, base timestamp, count,
+    /// checksum.
+    pub(super) fn seal(self, mut header: BatchHeader) -> Bytes {
+        let (mut batch, compression) = compressed(self.buffer, self.compression);
+        header.batch_length = (batch.len() - LENGTH_OVERHEAD_BYTES) as i32;
+        let flags = header.attributes.0 & !BatchAttributes::COMPRESSION_MASK;
+        header.attributes = BatchAttributes(flags | i16::from(compression.bits()));
+        header.base_timestamp_ms = self.base_timestamp_ms.unwrap_or(header.base_timestamp_ms);
+        header.records_count = self.records_count;
         batch[..HEADER_BYTES].copy_from_slice(&header.encode());
         header.crc = crc32c(&batch[at::ATTRIBUTES..]);
         batch[at::CRC..at::ATTRIBUTES].copy_from_slice(&header.crc.to_be_bytes());

@@ -1,5 +1,6 @@
 //! What can be wrong with a batch, told so that the sender can put it right.
 
+use super::builder::AppendError;
 use super::compression::Compression;
 use crate::ErrorCode;
 
@@ -128,6 +129,12 @@ pub enum BatchError {
         record_index: i32,
         /// What is wrong with it.
         fault: RecordFault,
+    },
+    /// A record cannot be written again: with a new base its timestamp, or its size, does not fit.
+    #[error("a record cannot be rewritten: {error}")]
+    Rewrite {
+        /// Why.
+        error: AppendError,
     },
     /// A timestamp the topic does not take.
     #[error("timestamp {timestamp_ms} ms is outside {earliest_ms} to {latest_ms}")]

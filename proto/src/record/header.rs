@@ -250,6 +250,12 @@ impl BatchHeader {
         self.attributes.is_control()
     }
 
+    /// From when on the batch's tombstones may be removed, once compaction has passed over them: milliseconds since
+    /// 1970 (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp_ms)
+    }
+
     /// Whether an idempotent producer wrote it.
     pub fn has_producer(&self) -> bool {
         self.producer_id.0 >= 0

@@ -17,6 +17,7 @@ mod error;
 mod header;
 mod layout;
 mod records;
+mod retain;
 mod scan;
 mod split;
 mod stamp;
@@ -31,6 +32,7 @@ pub use header::{
     BatchAttributes, BatchHeader, HEADER_BYTES, MAGIC, NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
 pub use records::{ChecksumCheck, DecodeLimits, Header, Record, RecordIter, decode_records};
+pub use retain::{Retained, retain_records};
 pub use split::{Batches, batches};
-pub use stamp::{STAMP_BYTES, restamp_append_time, stamp};
+pub use stamp::{STAMP_BYTES, renumber, restamp_append_time, stamp};
 pub use validate::{TransactionRule, ValidationRules, validate_produced};

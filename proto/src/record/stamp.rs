@@ -1,8 +1,8 @@
-//! What the leader writes into a batch that is otherwise taken as it came.
+//! What is written into the header of a batch whose body stays as it is.
 
 use super::checksum::{crc32c, shift};
 use super::header::{BatchAttributes, BatchHeader, HEADER_BYTES, at, put};
-use crate::ids::{LeaderEpoch, Offset};
+use crate::ids::{LeaderEpoch, Offset, ProducerId};
 
 /// Bytes in front of a batch that [`stamp`] replaces: base offset, length, leader epoch. None is in the checksum.
 pub const STAMP_BYTES: usize = at::MAGIC;
@@ -31,16 +31,37 @@ pub fn restamp_append_time(
     epoch: LeaderEpoch,
     now_ms: i64,
 ) -> [u8; HEADER_BYTES] {
-    let old: &[u8; HEADER_BYTES] = batch.first_chunk().expect("a validated batch has a header");
+    changed(batch, |front| {
+        put(front, at::BASE_OFFSET, base_offset.0.to_be_bytes());
+        put(front, at::LEADER_EPOCH, epoch.0.to_be_bytes());
+        front[at::ATTRIBUTES + 1] |= BatchAttributes::LOG_APPEND_TIME as u8;
+        put(front, at::MAX_TIMESTAMP, now_ms.to_be_bytes());
+    })
+}
+
+/// The 61 header bytes of a batch that a producer sends again under another identity: producer id, epoch, first
+/// sequence number and checksum are new.
+///
+/// # Panics
+/// When `batch` has fewer than [`HEADER_BYTES`] bytes: it must come from a builder.
+pub fn renumber(batch: &[u8], producer: (ProducerId, i16, i32)) -> [u8; HEADER_BYTES] {
+    let (producer_id, producer_epoch, base_sequence) = producer;
+    changed(batch, |front| {
+        put(front, at::PRODUCER_ID, producer_id.0.to_be_bytes());
+        put(front, at::PRODUCER_EPOCH, producer_epoch.to_be_bytes());
+        put(front, at::BASE_SEQUENCE, base_sequence.to_be_bytes());
+    })
+}
+
+/// The header of `batch` after `change`, with the checksum that belongs to it.
+fn changed(batch: &[u8], change: impl FnOnce(&mut [u8; HEADER_BYTES])) -> [u8; HEADER_BYTES] {
+    let old: &[u8; HEADER_BYTES] = batch.first_chunk().expect("a whole batch has a header");
     let mut new = *old;
-    put(&mut new, at::BASE_OFFSET, base_offset.0.to_be_bytes());
-    put(&mut new, at::LEADER_EPOCH, epoch.0.to_be_bytes());
-    new[at::ATTRIBUTES + 1] |= BatchAttributes::LOG_APPEND_TIME as u8;
-    put(&mut new, at::MAX_TIMESTAMP, now_ms.to_be_bytes());
+    change(&mut new);
     // crc(front ++ body) = shift(crc(front), body length) ^ crc(body), and the body's share is the same before and after.
-    let change = crc32c(&old[at::ATTRIBUTES..]) ^ crc32c(&new[at::ATTRIBUTES..]);
-    let stored = u32::from_be_bytes([old[17], old[18], old[19], old[20]]);
-    let crc = stored ^ shift(change, batch.len() - HEADER_BYTES);
+    let difference = crc32c(&old[at::ATTRIBUTES..]) ^ crc32c(&new[at::ATTRIBUTES..]);
+    let stored = u32::from_be_bytes([old[at::CRC], old[at::CRC + 1], old[at::CRC + 2], old[at::CRC + 3]]);
+    let crc = stored ^ shift(difference, batch.len() - HEADER_BYTES);
     put(&mut new, at::CRC, crc.to_be_bytes());
     new
 }
