@@ -161,7 +161,7 @@ fn mod_and_lib_files_hold_no_logic() {
     let mut found = BTreeSet::new();
     for (name, text) in sources() {
         let is_index = name.ends_with("/mod.rs") || name.ends_with("/src/lib.rs");
-        if is_index && !name.starts_with("broker/server/") && !name.starts_with("tests/") {
+        if is_index && !name.contains("tests/") {
             let longest = functions(&text).into_iter().map(|(_, lines)| lines).max().unwrap_or(0);
             if longest > 12 {
                 found.insert(name);
