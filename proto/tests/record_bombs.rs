@@ -1,6 +1,7 @@
 //! Bodies that grow without end: refused by name, with memory that stays small. Alone in its binary, because it counts
 //! every allocation of the process (zstd allocates in C, unseen here; its window limit is checked in `record_codecs`).
 
+#[path = "support/drafts.rs"]
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,5 +1,6 @@
 //! One broken rule at a time, each refused by its own name, compressed or not.
 
+#[path = "support/drafts.rs"]
 mod support;
 
 use bytes::Bytes;

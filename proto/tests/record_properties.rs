@@ -1,5 +1,6 @@
 //! Properties of the batch format over arbitrary records and arbitrary damage.
 
+#[path = "support/drafts.rs"]
 mod support;
 
 use bytes::{Bytes, BytesMut};

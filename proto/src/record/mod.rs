@@ -1,8 +1,9 @@
 //! RecordBatch v2: the unit of data everywhere, from the producer's memory to the consumer's.
 //!
-//! The layout is Kafka's, magic 2 (KIP-98, KIP-82): a header of 61 bytes ([`header`]), then records ([`records`]),
-//! which one codec may have compressed together ([`compression`]). A producer writes a batch once ([`builder`]), the
-//! leader checks it ([`validate`]), puts its own base offset and epoch in front ([`stamp`]) and nobody encodes again.
+//! The layout is Kafka's, magic 2 (KIP-98, KIP-82): a header of 61 bytes ([`BatchHeader`]), then records ([`Record`]),
+//! which one codec may have compressed together ([`compression`]). A producer writes a batch once ([`BatchBuilder`]), the
+//! leader checks it ([`validate_produced`]), puts its own base offset and epoch in front ([`stamp`]) and nobody encodes
+//! it again.
 //!
 //! Not here: files, sockets, clocks, what an offset means to a log.
 //!

@@ -32,7 +32,7 @@ pub const fn unzigzag_64(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// How many bytes [`write`] takes for this number; equal for a 32-bit number widened to 64.
+/// How many bytes [`write()`] takes for this number; equal for a 32-bit number widened to 64.
 #[inline]
 pub const fn size_bytes(value: i64) -> usize {
     let significant_bits = 64 - (zigzag_64(value) | 1).leading_zeros() as usize;
