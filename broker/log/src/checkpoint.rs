@@ -94,10 +94,7 @@ impl CheckpointTicket {
             }
         }
         if let Some((end, bytes)) = &self.snapshot {
-            let path = self.directory.join(file_name(*end, SNAPSHOT_SUFFIX));
-            let file = self.shared.create_fresh(&path)?;
-            file.write_at(0, &[IoSlice::new(bytes)]).map_err(fault("write", &path))?;
-            file.sync_data().map_err(fault("sync", &path))?;
+            write_snapshot(&self.shared, &self.directory.join(file_name(*end, SNAPSHOT_SUFFIX)), bytes)?;
         }
         self.shared.disk.sync_dir(&self.directory).map_err(fault("sync", &self.directory))
     }
@@ -117,6 +114,12 @@ impl IndexWrite {
     }
 }
 
+fn write_snapshot(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), IoFault> {
+    let file = shared.create_fresh(path)?;
+    file.write_at(0, &[IoSlice::new(bytes)]).map_err(fault("write", path))?;
+    file.sync_data().map_err(fault("sync", path))
+}
+
 /// Gives back the space that was reserved beyond a sealed segment's data. Nobody reads there, so live maps don't mind.
 fn trim(shared: &Shared, path: &Path, data_bytes: u64) -> Result<(), IoFault> {
     let file = shared.disk.open(path).map_err(fault("open", path))?;
@@ -131,7 +134,8 @@ impl PartitionLog {
     pub fn needs_checkpoint(&self) -> bool {
         self.health == Health::Good
             && (self.sealed.iter().any(|sealed| sealed.unwritten && sealed.end <= self.flushed_end)
-                || self.index_of_active().is_some())
+                || self.index_of_active().is_some()
+                || self.lacks_snapshot())
     }
 
     /// Takes out what is to be written; `None` if there is nothing.
@@ -158,13 +162,12 @@ impl PartitionLog {
             });
         }
         indexes.extend(self.index_of_active());
-        let has_snapshot = self.snapshots.last() == Some(&self.log_end);
+        let lacks_snapshot = self.lacks_snapshot();
         Some(CheckpointTicket {
             shared: Arc::clone(&self.shared),
             directory: self.directory.clone(),
             indexes,
-            snapshot: (!has_snapshot)
-                .then(|| (self.log_end, snapshot::encode(self.log_end, &self.producers))),
+            snapshot: lacks_snapshot.then(|| (self.log_end, snapshot::encode(self.log_end, &self.producers))),
             generation: self.generation,
             gate: Arc::clone(&self.gate),
         })
@@ -227,14 +230,39 @@ impl PartitionLog {
             }
         }
         if let Some(end) = written.snapshot {
-            self.snapshots.push(end);
-            while self.snapshots.len() > SNAPSHOTS_KEPT {
-                let oldest = self.snapshots.remove(0);
-                self.shared.remove_later(self.directory.join(file_name(oldest, SNAPSHOT_SUFFIX)));
-            }
+            self.note_snapshot(end);
         }
         // The slot is written by the flushes; from time to time one of them is made durable along with the data.
         self.unflushed.state = true;
+        Ok(())
+    }
+
+    fn lacks_snapshot(&self) -> bool {
+        self.state_file.exists && self.size_bytes() > 0 && self.snapshots.last() != Some(&self.log_end)
+    }
+
+    fn note_snapshot(&mut self, end: Offset) {
+        if let Err(at) = self.snapshots.binary_search(&end) {
+            self.snapshots.insert(at, end);
+        }
+        while self.snapshots.len() > SNAPSHOTS_KEPT {
+            let oldest = self.snapshots.remove(0);
+            self.shared.remove_later(self.directory.join(file_name(oldest, SNAPSHOT_SUFFIX)));
+        }
+    }
+
+    /// Makes sure that a snapshot accounts for all batches below `end`, which are about to go: what an older one says of
+    /// a producer may be out of date by then, and an outdated sequence refuses what is right.
+    pub(crate) fn cover_with_snapshot(&mut self, end: Offset) -> Result<(), CloseError> {
+        if self.snapshots.iter().any(|known| *known >= end && *known <= self.flushed_end) {
+            return Ok(());
+        }
+        // One that reaches beyond what is flushed would not survive a power cut.
+        let _ = self.flush()?;
+        let path = self.directory.join(file_name(self.log_end, SNAPSHOT_SUFFIX));
+        write_snapshot(&self.shared, &path, &snapshot::encode(self.log_end, &self.producers))?;
+        self.shared.disk.sync_dir(&self.directory).map_err(fault("sync", &self.directory))?;
+        self.note_snapshot(self.log_end);
         Ok(())
     }
 

@@ -171,7 +171,7 @@ pub fn read_header(file: &dyn DiskFile) -> io::Result<Option<(u64, IndexHeader)>
 /// Reads the entries a header speaks of; `None` unless their checksum and order are right.
 pub fn read_entries(file: &dyn DiskFile, header: &IndexHeader) -> io::Result<Option<Vec<IndexEntry>>> {
     let bytes = header.entries_count as usize * ENTRY_BYTES;
-    if file.len()? < ENTRIES_AT + bytes as u64 {
+    if bytes > 0 && file.len()? < ENTRIES_AT + bytes as u64 {
         return Ok(None);
     }
     let mut raw = vec![0; bytes];

@@ -108,7 +108,7 @@ impl LogDir {
         config: LogDirConfig,
     ) -> Result<LogDir, LogDirError> {
         let partitions = path.join(PARTITIONS);
-        disk.create_dir_all(path).map_err(fault("create", path))?;
+        create_durably(&*disk, path)?;
         let holder = format!("broker {} (process {})", config.broker_id, std::process::id());
         let lock = disk.lock_directory(path, &holder).map_err(|error| match error {
             LockError::Held { holder } => LogDirError::InUse { path: path.to_owned(), holder },
@@ -220,6 +220,24 @@ impl LogDir {
     pub fn free_bytes(&self) -> Result<u64, IoFault> {
         self.shared.disk.free_bytes(&self.path).map_err(fault("measure", &self.path))
     }
+}
+
+/// Creates a directory and those above it, and makes their names durable.
+fn create_durably(disk: &dyn Disk, path: &Path) -> Result<(), IoFault> {
+    let mut missing = Vec::new();
+    for ancestor in path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        if disk.exists(ancestor).map_err(fault("look for", ancestor))? {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    disk.create_dir_all(path).map_err(fault("create", path))?;
+    for ancestor in missing {
+        let parent =
+            ancestor.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        disk.sync_dir(parent).map_err(fault("sync", parent))?;
+    }
+    Ok(())
 }
 
 fn check_meta(

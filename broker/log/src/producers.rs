@@ -177,10 +177,6 @@ impl ProducerStates {
         self.entries.insert(id.0, entry);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-    }
-
     /// How many producers are known.
     pub fn len(&self) -> usize {
         self.entries.len()

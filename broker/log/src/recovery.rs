@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use highwater_env::DiskFile;
 use highwater_proto::Offset;
-use highwater_proto::record::BatchHeader;
 
 use crate::counters;
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
@@ -19,9 +18,8 @@ use crate::error::{IoFault, fault};
 use crate::index::{self, IndexEntry, IndexHeader, Seal};
 use crate::log::{Health, Marker, PartitionLog, RottenRange};
 use crate::open::{Listing, OpenError, RecoveryReport, list, read_small, remove_segment_files};
-use crate::scan::{ScanStop, Scanner, scan_headers};
+use crate::scan::{ScanStop, Scanner};
 use crate::segment::{Active, IndexBuilder, IndexOnDisk, LOG_SUFFIX, Sealed, SegmentReader, file_name};
-use crate::snapshot::{self, SNAPSHOT_SUFFIX};
 use crate::state::{self, Ending, PartitionState, STATE_FILE};
 
 /// Pieces in which a tail is looked through or written again.
@@ -68,13 +66,13 @@ impl<'a> Recovery<'a> {
             );
         }
         let first = listing.segments.first().copied().unwrap_or(Offset::ZERO);
-        let last = listing.segments.last().copied().unwrap_or(first);
         let marker = match &state {
             Some(state) => {
                 Marker { segment_base: state.segment_base, position: state.position, end: state.flushed_end }
             }
-            // Every segment but the last was complete once, and flushed before the next one held anything flushed.
-            None => Marker { segment_base: last, position: 0, end: last },
+            // The first flush syncs this file too: without it nothing was flushed, unless an index header says so. In case
+            // it was lost in another way, whatever is cut off is kept aside.
+            None => Marker { segment_base: first, position: 0, end: first },
         };
         log.log_start = state.map_or(first, |state| state.log_start);
         log.high_watermark = state.map_or(Offset::ZERO, |state| state.high_watermark);
@@ -87,7 +85,8 @@ impl<'a> Recovery<'a> {
         self.judge_segments(found, now_ms)?;
         let log_end = self.log.log_end;
         let _ = self.log.epochs.truncate_end(log_end);
-        self.load_producers(now_ms)?;
+        self.log.snapshots = std::mem::take(&mut self.listing.snapshots);
+        self.scanned_bytes += self.log.load_producers(now_ms)?;
         self.settle()?;
         if self.torn_bytes > 0 {
             counters::add(&self.log.shared.counters.torn_bytes, self.torn_bytes);
@@ -163,7 +162,7 @@ impl<'a> Recovery<'a> {
                 // It follows something torn: never flushed, so nobody was promised it.
                 torn = true;
                 self.torn_bytes += found.file_bytes;
-                remove_segment_files(&self.log.shared, &self.log.directory, base)?;
+                self.drop_segment(&found.reader)?;
                 continue;
             }
             if base > expected {
@@ -309,78 +308,26 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
+    /// Takes a segment out of the log that follows a torn one.
+    fn drop_segment(&self, reader: &SegmentReader) -> Result<(), IoFault> {
+        let log = &self.log;
+        if self.state.is_none() {
+            let aside = log.directory.join(file_name(reader.base, TORN_SUFFIX));
+            return log
+                .shared
+                .disk
+                .rename(&reader.log_path, &aside)
+                .map_err(fault("rename", &reader.log_path));
+        }
+        remove_segment_files(&log.shared, &log.directory, reader.base)
+    }
+
     fn rot(&mut self, path: PathBuf, position: u64, offset: Offset, end: Offset) {
         tracing::error!(
             file = %path.display(), position, %offset, %end,
             "flushed data is damaged: the partition takes no appends, nothing is truncated"
         );
         self.log.mark_rotten(RottenRange { path, position, offset, end });
-    }
-
-    fn load_producers(&mut self, now_ms: i64) -> Result<(), OpenError> {
-        let mut from = self.log.log_start;
-        let mut ends = std::mem::take(&mut self.listing.snapshots);
-        let disk = Arc::clone(&self.log.shared.disk);
-        while let Some(end) = ends.pop() {
-            let path = self.log.directory.join(file_name(end, SNAPSHOT_SUFFIX));
-            if end <= self.log.log_end {
-                let raw = read_small(&self.log.shared, &path)?.unwrap_or_default();
-                if let Some((found, producers)) = snapshot::decode(&raw)
-                    && found == end
-                {
-                    self.log.producers = producers;
-                    self.log.snapshots = ends;
-                    self.log.snapshots.push(end);
-                    from = from.max(end);
-                    break;
-                }
-                tracing::warn!(file = %path.display(), "damaged: learning the producers from older ones and the log");
-            }
-            // It speaks of records that are gone, whose offsets will be given to others.
-            disk.remove_file(&path).map_err(fault("remove", &path))?;
-        }
-        self.replay_producers(from, now_ms)
-    }
-
-    /// Producers of batches from this offset on. Seen now, as far as forgetting them goes: their own clocks may be off.
-    fn replay_producers(&mut self, from: Offset, now_ms: i64) -> Result<(), OpenError> {
-        let mut producers = std::mem::take(&mut self.log.producers);
-        let log = &*self.log;
-        let sealed = log.sealed.iter().map(|sealed| (&sealed.reader, sealed.data_bytes, sealed.end));
-        let active = log.active.iter().map(|active| (&active.reader, active.data_bytes, log.log_end));
-        let mut scanned = 0;
-        for (reader, data_bytes, end) in sealed.chain(active) {
-            if end <= from {
-                continue;
-            }
-            let path = &reader.log_path;
-            let start = if reader.base < from {
-                let relative = u32::try_from(from.0 - reader.base.0).unwrap_or(u32::MAX);
-                let entry = match &log.active {
-                    Some(active) if active.base() == reader.base => {
-                        index::seek_offset(&active.index.entries, relative)
-                    }
-                    _ => {
-                        let entries = reader.index(data_bytes).map_err(fault("read the index of", path))?;
-                        index::seek_offset(&entries, relative)
-                    }
-                };
-                u64::from(entry.position)
-            } else {
-                0
-            };
-            let file = log.shared.disk.open(path).map_err(fault("open", path))?;
-            let visit = |_: u64, header: &BatchHeader| {
-                if header.base_offset >= from {
-                    producers.replay(header, now_ms);
-                }
-            };
-            let stop = scan_headers(&*file, start, data_bytes, visit).map_err(fault("read", path))?;
-            scanned += stop.position - start;
-        }
-        self.scanned_bytes += scanned;
-        self.log.producers = producers;
-        Ok(())
     }
 
     /// Makes what was found durable, and the space beyond it clean, before anything is built on it.
