@@ -34,7 +34,7 @@ enum Codec<'a> {
 
 /// Hands out the decompressed bytes of a body in chunks.
 ///
-/// Memory: one chunk. That is 32 KiB for gzip and zstd (which also keeps its window, 8 MiB at most), a block for LZ4
+/// Memory: one chunk. That is 32 KiB for gzip, up to 256 KiB for zstd (which also keeps its window, 8 MiB at most), a block for LZ4
 /// (4 MiB at most, three times that when blocks are linked) and for snappy (a block has no bound of its own there, so
 /// the limits of the body and 32 times its compressed size hold).
 pub struct Decompressor<'a> {
@@ -64,7 +64,7 @@ impl<'a> Decompressor<'a> {
             Compression::Gzip => Ok(Codec::Gzip(gzip::Reader::new(body))),
             Compression::Snappy => Ok(Codec::Snappy(snappy::Reader::new(body, cap_bytes))),
             Compression::Lz4 => lz4::Reader::new(body).map(Codec::Lz4),
-            Compression::Zstd => zstd::Reader::new(body).map(Codec::Zstd),
+            Compression::Zstd => Ok(Codec::Zstd(zstd::Reader::new(body))),
         };
         let codec = codec.map_err(|error| failed(compression, &error))?;
         Ok(Decompressor { codec, compression, compressed_bytes: body.len(), consumed: 0, cap_bytes, limits })
@@ -148,7 +148,7 @@ pub(super) struct Chunk {
     end: usize,
 }
 
-/// Size of a chunk of gzip and zstd.
+/// Size of a chunk of gzip.
 const CHUNK_BYTES: usize = 32 << 10;
 
 impl Chunk {
