@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use highwater_client::{
-    Client, ClientConfig, Compression, ConsumerConfig, NewTopic, Position, ProducerConfig, Record,
+    Client, ClientConfig, Compression, ConsumerConfig, NewTopic, Offset, PartitionIndex, Position,
+    ProducerConfig, Record,
 };
 use highwater_server::{Broker, BrokerConfig};
 
@@ -81,5 +82,43 @@ async fn a_waiting_reader_gets_a_record_as_soon_as_it_is_safe() {
     let record =
         tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap().unwrap().unwrap();
     assert_eq!(record.value.as_deref(), Some(b"at last".as_slice()));
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_replays_from_a_time_and_deleted_records_stay_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let client = connect(&broker).await;
+    client.admin().create_topic(NewTopic::new("history").config("retention.ms", "-1")).await.unwrap();
+    let producer = client.producer(ProducerConfig::default()).await.unwrap();
+    // Out of order on purpose: 1000, 3000, 2000, 5000, 4000, …
+    let times: Vec<i64> = (0..200).map(|n| 1_000 * (1 + if n % 2 == 0 { n } else { n + 1 })).collect();
+    for time in &times {
+        let value = format!("at {time}");
+        let record = Record::new("history").value(&value).timestamp_ms(*time);
+        producer.send(record).await.unwrap().await.unwrap();
+    }
+    for target in [0, 1, 1_000, 1_001, 50_500, 199_000, 201_000] {
+        let expected = times.iter().position(|time| *time >= target).unwrap();
+        let found = read(&client, "history", Position::Timestamp(target), times.len() - expected).await;
+        assert_eq!(found[0].1, expected as i64, "from {target}");
+    }
+    client.admin().delete_records("history", PartitionIndex(0), Some(Offset(50))).await.unwrap();
+    let found = read(&client, "history", Position::Beginning, 150).await;
+    assert_eq!(found[0].1, 50);
+    drop(client);
+    broker.stop().await.unwrap();
+
+    let broker = Broker::start(BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let client = connect(&broker).await;
+    assert_eq!(read(&client, "history", Position::Beginning, 150).await[0].1, 50, "after a restart");
+    // A year-old record is past retention.ms=1 at the next look around; the log start follows.
+    client.admin().alter_topic("history", &[("retention.ms".into(), "1".into())], &[]).await.unwrap();
+    let mut start = 0;
+    while start < 200 {
+        start = client.admin().list_offsets("history", Position::Beginning).await.unwrap()[0].0;
+        tokio::task::yield_now().await;
+    }
     broker.stop().await.unwrap();
 }

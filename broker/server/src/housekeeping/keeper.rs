@@ -66,7 +66,7 @@ fn go_round(services: &Services, round: u64) {
     for partition in services.partitions.all() {
         // Topics that do not wait for the disk still reach it before long.
         partition.flush_soon();
-        expire(&partition, now_ms);
+        retain(services, &partition, now_ms);
         if round.is_multiple_of(ROUNDS_PER_CHECKPOINT) {
             checkpoint(&partition);
         }
@@ -76,8 +76,16 @@ fn go_round(services: &Services, round: u64) {
     }
 }
 
-fn expire(partition: &Partition, now_ms: i64) {
-    partition.with_log(|log, _, _| log.expire_producers(now_ms));
+fn retain(services: &Services, partition: &Partition, now_ms: i64) {
+    let removed = partition.with_log(|log, bound, _| {
+        log.expire_producers(now_ms);
+        log.retain(now_ms, bound)
+    });
+    match removed {
+        Some(Ok(removed)) => drop(services.metrics.segments_retired.inc_by(removed.segments_count as u64)),
+        Some(Err(error)) => tracing::warn!(partition = %partition.id(), %error, "retention failed"),
+        None => {}
+    }
 }
 
 fn checkpoint(partition: &Partition) {

@@ -5,8 +5,10 @@ use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
 use crate::metadata::ChangeError;
-use crate::partition::{FetchError, ListOffsetsError, ProduceError};
-use crate::service::{FetchFailure, ListOffsetsFailure, PartitionError, ProduceFailure, TopicFailure};
+use crate::partition::{DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
+use crate::service::{
+    DeleteRecordsFailure, FetchFailure, ListOffsetsFailure, PartitionError, ProduceFailure, TopicFailure,
+};
 
 /// An error that has a number on the wire.
 pub(crate) trait Coded: std::fmt::Display {
@@ -99,6 +101,20 @@ impl Coded for ListOffsetsFailure {
                 ListOffsetsError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
                 ListOffsetsError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
                 ListOffsetsError::Storage(_) => ErrorCode::KafkaStorageError,
+            },
+        }
+    }
+}
+
+impl Coded for DeleteRecordsFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            DeleteRecordsFailure::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            DeleteRecordsFailure::Partition(error) => error.code(),
+            DeleteRecordsFailure::Refused(error) => match error {
+                DeleteRecordsError::Gone => ErrorCode::UnknownTopicOrPartition,
+                DeleteRecordsError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+                DeleteRecordsError::Storage(_) => ErrorCode::KafkaStorageError,
             },
         }
     }

@@ -11,7 +11,7 @@ mod owner;
 mod table;
 mod watch;
 
-pub(crate) use outcome::{AckedBatch, FetchError, ListOffsetsError, ProduceError};
+pub(crate) use outcome::{AckedBatch, DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
 pub(crate) use table::PartitionTable;
 pub use table::{CloseError, OpenError};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_core::replication::AcksError;
-use highwater_log::ReadError;
+use highwater_log::{ReadError, RetentionError};
 use highwater_proto::record::BatchError;
 use highwater_proto::{LeaderEpoch, Offset};
 use thiserror::Error;
@@ -117,4 +117,23 @@ pub enum ListOffsetsError {
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<ReadError>),
+}
+
+/// Why records were not deleted.
+#[derive(Clone, Debug, Error)]
+pub enum DeleteRecordsError {
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Gone,
+    /// Beyond what is safe.
+    #[error("offset {offset} is beyond the high watermark {high_watermark}")]
+    OutOfRange {
+        /// As asked.
+        offset: Offset,
+        /// The first offset that readers must not see.
+        high_watermark: Offset,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Storage(#[from] Arc<RetentionError>),
 }

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use highwater_core::replication::{LeaderProgress, check_acks};
 use highwater_core::settings::{Durability, TimestampKind, TopicSettings};
 use highwater_env::Clock;
-use highwater_log::{Appended, Durable, FlushError, Health, Novelty, PartitionLog, ReadError, ReadPlan};
-use highwater_proto::record::{
-    DecodeLimits, TimestampType, ValidationRules, batches, decode_records, validate_produced,
+use highwater_log::{
+    Appended, Durable, FlushError, Health, Novelty, PartitionLog, ReadError, ReadPlan, TimestampPlan,
 };
+use highwater_proto::record::{TimestampType, ValidationRules, validate_produced};
 use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 
 use super::flusher::FlushQueue;
-use super::outcome::{AckedBatch, FetchError, Fetched, ListOffsetsError, ProduceError};
+use super::outcome::{AckedBatch, DeleteRecordsError, FetchError, Fetched, ListOffsetsError, ProduceError};
 use super::table::log_config;
 use super::watch::{Watch, Watcher};
 use crate::metrics::Metrics;
@@ -24,9 +24,6 @@ use crate::service::{FoundOffset, OffsetQuery, PartitionDetails};
 
 /// The epoch of a partition whose only leader this broker has ever been.
 pub const SINGLE_BROKER_EPOCH: LeaderEpoch = LeaderEpoch(0);
-
-/// Bytes looked through at a time by a search for a timestamp.
-const SCAN_BYTES: usize = 1 << 20;
 
 /// How often a fetch plans again when its segment went away.
 const PLANS_MAX: usize = 8;
@@ -305,60 +302,63 @@ impl Partition {
     /// # Errors
     /// [`ListOffsetsError`].
     pub async fn find_offset(
-        self: &Arc<Partition>,
+        &self,
         query: OffsetQuery,
         epoch: LeaderEpoch,
     ) -> Result<FoundOffset, ListOffsetsError> {
         if epoch > SINGLE_BROKER_EPOCH {
             return Err(ListOffsetsError::UnknownEpoch { asked: epoch, current: SINGLE_BROKER_EPOCH });
         }
-        let partition = Arc::clone(self);
         let found = |offset, timestamp_ms| FoundOffset { offset, timestamp_ms, epoch: SINGLE_BROKER_EPOCH };
-        let bound = {
+        let search = {
             let state = self.lock();
             if state.gone {
                 return Err(ListOffsetsError::Gone);
             }
+            let high_watermark = state.progress.high_watermark();
             match query {
-                OffsetQuery::Latest => return Ok(found(Some(state.progress.high_watermark()), None)),
+                OffsetQuery::Latest => return Ok(found(Some(high_watermark), None)),
                 OffsetQuery::Earliest => return Ok(found(Some(state.log.log_start()), None)),
-                OffsetQuery::MaxTimestamp | OffsetQuery::At(_) => state.progress.high_watermark(),
-            }
-        };
-        let search = move || partition.scan_for(query, bound);
-        let hit =
-            tokio::task::spawn_blocking(search).await.expect("a search does not panic").map_err(Arc::new)?;
-        Ok(hit.map_or(found(None, None), |(offset, timestamp_ms)| found(Some(offset), Some(timestamp_ms))))
-    }
-
-    /// Looks through the records below `bound`, from the start.
-    fn scan_for(&self, query: OffsetQuery, bound: Offset) -> Result<Option<(Offset, i64)>, ReadError> {
-        let mut best: Option<(Offset, i64)> = None;
-        let mut from = self.lock().log.log_start();
-        while from < bound {
-            let mut plan = self.lock().log.plan_read(from, bound, SCAN_BYTES)?;
-            plan.populate()?;
-            let slice = plan.read()?;
-            from = slice.next;
-            for batch in batches(slice.bytes).flatten() {
-                let records =
-                    decode_records(&batch, &DecodeLimits::default()).into_iter().flatten().flatten();
-                for record in records {
-                    match query {
-                        OffsetQuery::At(at) if record.timestamp_ms >= at => {
-                            return Ok(Some((record.offset, record.timestamp_ms)));
-                        }
-                        OffsetQuery::MaxTimestamp
-                            if best.is_none_or(|(_, most)| record.timestamp_ms > most) =>
-                        {
-                            best = Some((record.offset, record.timestamp_ms));
-                        }
-                        _ => {}
-                    }
+                OffsetQuery::MaxTimestamp => Search::Max(state.log.plan_max_timestamp(high_watermark)),
+                OffsetQuery::At(timestamp_ms) => {
+                    Search::At(state.log.plan_timestamp(timestamp_ms, high_watermark))
                 }
             }
-        }
-        Ok(best)
+        };
+        let search = move || match search {
+            Search::At(plan) => plan.find(),
+            Search::Max(plan) => plan.find_max(),
+        };
+        let hit =
+            tokio::task::spawn_blocking(search).await.expect("a search does not panic").map_err(Arc::new)?;
+        Ok(hit.map_or(found(None, None), |hit| found(Some(hit.offset), Some(hit.timestamp_ms))))
+    }
+
+    /// Moves the log start up to `before`, or to the high watermark. The new start is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`DeleteRecordsError`].
+    pub async fn delete_records(
+        self: &Arc<Partition>,
+        before: Option<Offset>,
+    ) -> Result<Offset, DeleteRecordsError> {
+        let partition = Arc::clone(self);
+        let work = move || {
+            let mut state = partition.lock();
+            if state.gone {
+                return Err(DeleteRecordsError::Gone);
+            }
+            let high_watermark = state.progress.high_watermark();
+            let offset = before.unwrap_or(high_watermark);
+            if offset > high_watermark {
+                return Err(DeleteRecordsError::OutOfRange { offset, high_watermark });
+            }
+            if offset > state.log.log_start() {
+                state.log.delete_records(offset, high_watermark).map_err(Arc::new)?;
+            }
+            Ok(state.log.log_start())
+        };
+        tokio::task::spawn_blocking(work).await.expect("deleting records does not panic")
     }
 
     /// Marks `watch` from now on whenever there is news, and once at once.
@@ -453,6 +453,12 @@ impl State {
         let failed = self.parked.drain(..).map(|parked| (parked.ack, Err(ProduceError::FlushFailed)));
         released.acks.extend(failed);
     }
+}
+
+/// A lookup by time, to be run off the event loop.
+enum Search {
+    At(TimestampPlan),
+    Max(TimestampPlan),
 }
 
 /// Brings a cold range into memory off the event loop.

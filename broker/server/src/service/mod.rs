@@ -1,5 +1,6 @@
 //! The broker's use cases, one file each, without wire types: what every listener calls.
 
+mod delete_records;
 mod fetch;
 mod list_offsets;
 mod pending;
@@ -8,6 +9,7 @@ mod producer_id;
 mod services;
 mod topics;
 
+pub use delete_records::DeleteRecordsFailure;
 pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position};
 pub use list_offsets::{FoundOffset, ListOffsetsFailure, OffsetQuery};
 pub use pending::{BatchOutcome, PendingProduce};

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use highwater_core::metadata::Topic;
 use highwater_core::settings::TopicSettings;
-use highwater_proto::ErrorCode;
 use highwater_proto::grpc::admin_server::Admin;
 use highwater_proto::grpc::{
     AlterTopicConfigsRequest, Broker, ConfigDescription, ConfigEntry, CreatePartitionsRequest,
     CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicsRequest, DescribeTopicsRequest, DescribeTopicsResponse, MetadataRequest, MetadataResponse,
-    PartitionDescription, PartitionMetadata, TopicDescription, TopicMetadata, TopicResult, TopicResults,
+    DeleteRecordsResult, DeleteTopicsRequest, DescribeTopicsRequest, DescribeTopicsResponse, MetadataRequest,
+    MetadataResponse, PartitionDescription, PartitionMetadata, TopicDescription, TopicMetadata, TopicResult,
+    TopicResults,
 };
+use highwater_proto::{ErrorCode, Offset};
 use tonic::{Request, Response, Status};
 
 use crate::listener::error_map::Coded;
@@ -177,8 +178,28 @@ impl Admin for AdminApi {
         &self,
         request: Request<DeleteRecordsRequest>,
     ) -> Result<Response<DeleteRecordsResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("deleting records is not served yet"))
+        let mut partitions = Vec::new();
+        for wanted in request.into_inner().partitions {
+            let before = Some(Offset(wanted.before_offset)).filter(|offset| offset.0 >= 0);
+            let (topic, partition) = (wanted.topic, wanted.partition);
+            partitions.push(match self.services.delete_records(&topic, partition, before).await {
+                Ok(start) => DeleteRecordsResult {
+                    topic,
+                    partition,
+                    error: 0,
+                    message: String::new(),
+                    log_start_offset: start.0,
+                },
+                Err(error) => DeleteRecordsResult {
+                    topic,
+                    partition,
+                    error: error.code().to_wire(),
+                    message: error.to_string(),
+                    log_start_offset: -1,
+                },
+            });
+        }
+        Ok(Response::new(DeleteRecordsResponse { partitions }))
     }
 }
 
