@@ -12,6 +12,10 @@ corpus=$here/corpus/$target
 artifacts=$here/artifacts/$target
 mkdir -p "$corpus" "$artifacts"
 
+# The codecs written in C are watched by the sanitizer too, where clang is there to build them.
+if command -v clang > /dev/null; then
+    export CC=clang CFLAGS="-fsanitize=address -fno-omit-frame-pointer"
+fi
 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
