@@ -4,3 +4,4 @@
 //! depend on what else the machine does; times are for people.
 
 pub mod sample;
+pub mod scratch_log;

@@ -5,6 +5,7 @@
 use std::hint::black_box;
 
 use highwater_benches::sample;
+use highwater_benches::scratch_log::ScratchLog;
 use highwater_proto::record::{
     BatchHeader, ChecksumCheck, Compression, DecodeLimits, decode_records, restamp_append_time,
     validate_produced,
@@ -25,6 +26,8 @@ const PATHS: &[Path] = &[
     ("batch_validate_lz4", || batch_validate(Compression::Lz4)),
     ("batch_validate_zstd", || batch_validate(Compression::Zstd)),
     ("batch_restamp", batch_restamp),
+    ("log_append", log_append),
+    ("log_read", log_read),
     ("record_iter", record_iter),
 ];
 
@@ -71,6 +74,25 @@ fn batch_restamp() -> Step {
     let batch = sample::batch(&sample::records(), Compression::None);
     Box::new(move || {
         black_box(restamp_append_time(black_box(&batch), Offset(1), LeaderEpoch(2), sample::NOW_MS));
+    })
+}
+
+/// Bookkeeping of one batch and the call that writes it; what the kernel does is not counted.
+fn log_append() -> Step {
+    let mut log = ScratchLog::new();
+    let batch = sample::batch(&sample::records(), Compression::None);
+    Box::new(move || log.append(black_box(&batch)))
+}
+
+/// 1 MiB of batches, planned, found in memory, and sliced out of the map.
+fn log_read() -> Step {
+    let mut log = ScratchLog::new();
+    let batch = sample::batch(&sample::records(), Compression::None);
+    for _ in 0..64 {
+        log.append(&batch);
+    }
+    Box::new(move || {
+        black_box(log.read(black_box(1 << 20)));
     })
 }
 
