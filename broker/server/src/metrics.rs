@@ -1,5 +1,6 @@
 //! What the broker counts, as Prometheus metrics. One registry per broker, so that several can live in one process.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::encoding::text::encode;
@@ -120,15 +121,21 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads (OpenMetrics), with the process's own figures first brought up to date.
+    /// `log` has what the logs count themselves, by name.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, log: &[(&'static str, u64)]) -> String {
         let usage = process::usage();
         self.cpu_seconds.inner().store(usage.cpu_seconds.to_bits(), Ordering::Relaxed);
         self.resident_bytes.set(usage.resident_bytes);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        let end = text.rfind("# EOF").unwrap_or(text.len());
+        let rest = text.split_off(end);
+        for (name, count) in log {
+            let _ = writeln!(text, "# TYPE highwater_log_{name} counter\nhighwater_log_{name}_total {count}");
+        }
+        text + &rest
     }
 }
 
@@ -169,7 +176,8 @@ mod tests {
     fn the_page_has_the_process_and_the_log() {
         let metrics = Metrics::new();
         metrics.bytes_appended.inc_by(7);
-        let page = metrics.render();
+        let page = metrics.render(&[("torn_bytes", 3)]);
+        assert!(page.contains("highwater_log_torn_bytes_total 3\n") && page.ends_with("# EOF\n"), "{page}");
         assert!(page.contains("highwater_bytes_appended_total 7"), "{page}");
         assert!(page.contains("\nprocess_cpu_seconds_total "), "{page}");
         let memory =

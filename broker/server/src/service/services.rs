@@ -57,6 +57,12 @@ impl Services {
         &self.metrics
     }
 
+    /// What the logs count themselves, by name.
+    #[must_use]
+    pub fn log_counts(&self) -> Vec<(&'static str, u64)> {
+        self.partitions.directory().counters().all()
+    }
+
     /// The partition, opened if it wasn't yet.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], admin.services.metrics().render())
+    ([(header::CONTENT_TYPE, kind)], admin.services.metrics().render(&admin.services.log_counts()))
 }
 
 async fn topics(State(admin): State<Admin>) -> Json<Value> {
