@@ -17,6 +17,8 @@ mod cursor;
 mod error;
 mod header;
 mod layout;
+#[cfg(test)]
+mod layout_tests;
 mod records;
 mod retain;
 mod scan;

@@ -141,7 +141,7 @@ impl RecordIter {
 
     /// The next record, when it is an ordinary one.
     #[inline]
-    fn read_ordinary(&mut self) -> Option<Record> {
+    pub(super) fn read_ordinary(&mut self) -> Option<Record> {
         let found = layout::ordinary(&self.body, self.at)?;
         let in_order = (self.next_delta..=self.header.last_offset_delta).contains(&found.offset_delta);
         let timestamp_ms = self.timestamp_ms(found.delta_ms).filter(|_| in_order)?;
@@ -166,7 +166,7 @@ impl RecordIter {
 
     /// The next record, whatever it is; or what is wrong with it.
     #[inline(never)]
-    fn read_carefully(&mut self) -> Result<Record, RecordFault> {
+    pub(super) fn read_carefully(&mut self) -> Result<Record, RecordFault> {
         let start = self.body.as_ptr() as usize;
         let mut rest = SliceCursor::new(&self.body[self.at..]);
         let length = rest.varint_32()?;
@@ -202,6 +202,12 @@ impl RecordIter {
         self.next_delta = offset_delta.saturating_add(1);
         let offset = self.header.base_offset.advance(i64::from(offset_delta));
         Ok(Record { offset, timestamp_ms, key, value, headers })
+    }
+
+    /// Where the next record begins in the body.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     fn end(&mut self) {

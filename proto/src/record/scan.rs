@@ -9,7 +9,7 @@ use super::layout;
 use super::records::take_headers_count;
 
 /// What the walk knows of the records it has passed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
     /// The largest timestamp.
     pub(super) max_timestamp_ms: i64,
@@ -175,4 +175,25 @@ impl Summary {
             self.min_timestamp_ms = self.min_timestamp_ms.min(timestamp_ms);
         }
     }
+}
+
+/// A body scanned as it is on produce, and by the careful path alone.
+#[cfg(test)]
+pub(super) fn both_scans(
+    body: &[u8],
+    header: &BatchHeader,
+) -> (Result<Summary, BatchError>, Result<Summary, BatchError>) {
+    let careful = || {
+        let mut summary = Summary::new();
+        let mut at = 0;
+        for record_index in 0..header.records_count {
+            at = scan_carefully(body, at, header, record_index, &mut summary)
+                .map_err(|fault| BatchError::Record { record_index, fault })?;
+        }
+        match at < body.len() {
+            true => Err(BatchError::BodyNotConsumed { records_count: header.records_count }),
+            false => Ok(summary),
+        }
+    };
+    (scan_slice(body, header), careful())
 }
