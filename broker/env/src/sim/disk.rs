@@ -85,6 +85,36 @@ impl SimDisk {
         self.lock().crash().expect("memory for the new life");
     }
 
+    /// What a power cut at this moment would leave, as a disk of its own. This one goes on undisturbed.
+    pub fn crash_image(&self, seed: u64) -> Arc<SimDisk> {
+        let state = self.lock();
+        let copy = |(id, node): (&NodeId, &Node)| {
+            let node = match node {
+                Node::File(file) => Node::File(file.copy().expect("memory for the copy")),
+                Node::Directory { entries, durable } => {
+                    Node::Directory { entries: entries.clone(), durable: durable.clone() }
+                }
+            };
+            (*id, node)
+        };
+        let mut image = State {
+            random: SimRandom::new(seed),
+            nodes: state.nodes.iter().map(copy).collect(),
+            next_node: state.next_node,
+            pending: state.pending.clone(),
+            faults: Faults::default(),
+            file_bytes_max: state.file_bytes_max,
+            capacity_bytes: state.capacity_bytes,
+            life: state.life,
+            locks: BTreeMap::new(),
+            next_lock: state.next_lock,
+            resident: state.resident,
+        };
+        drop(state);
+        image.crash().expect("memory for the new life");
+        Arc::new(SimDisk { state: Arc::new(Mutex::new(image)) })
+    }
+
     /// Ends the process but not the machine: open handles are dead and locks are free, all bytes stay.
     pub fn kill_process(&self) {
         let mut state = self.lock();

@@ -80,6 +80,19 @@ impl FileNode {
         })
     }
 
+    /// The same file on another disk.
+    pub(super) fn copy(&self) -> io::Result<FileNode> {
+        let pages = Pages::new(self.pages.memory.len())?;
+        pages.write(0, self.pages.slice(0, self.len));
+        Ok(FileNode {
+            pages: Arc::new(pages),
+            len: self.len,
+            durable: self.durable.clone(),
+            dirty: self.dirty.clone(),
+            linked: self.linked,
+        })
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }
