@@ -66,6 +66,9 @@ pub enum AppendError {
         /// What failed.
         reason: String,
     },
+    /// The broker is going down, or the partition is.
+    #[error("the log is closed")]
+    Closed,
     /// Flushed data is damaged.
     #[error("the log takes no appends since {} is damaged at byte {} (offset {})", .0.path.display(), .0.position, .0.offset)]
     Rotten(RottenRange),
@@ -160,6 +163,7 @@ impl PartitionLog {
         match &self.health {
             Health::Good => Ok(()),
             Health::Poisoned { reason } => Err(AppendError::Poisoned { reason: reason.clone() }),
+            Health::Closed => Err(AppendError::Closed),
             Health::Rotten(range) => Err(AppendError::Rotten(range.clone())),
         }
     }

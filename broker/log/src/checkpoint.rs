@@ -293,6 +293,8 @@ impl PartitionLog {
             Some(file) => file.sync_data().map_err(fault("sync", &path))?,
             None => unreachable!("the state was just written"),
         }
+        // From here on an append would make the clean ending a lie.
+        self.health = Health::Closed;
         Ok(flushed)
     }
 }

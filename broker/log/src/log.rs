@@ -97,6 +97,8 @@ pub enum Health {
         /// What failed.
         reason: String,
     },
+    /// It was closed: only reads are left.
+    Closed,
     /// Data that had been flushed is damaged or gone: the rest can be read, nothing is appended (rule M-20).
     Rotten(RottenRange),
 }

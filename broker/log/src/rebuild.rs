@@ -9,13 +9,19 @@ use crate::log::PartitionLog;
 use crate::open::read_small;
 use crate::producers::ProducerStates;
 use crate::scan::scan_headers;
-use crate::segment::file_name;
+use crate::segment::{file_name, parse_file_name};
 use crate::snapshot::{self, SNAPSHOT_SUFFIX};
 
 impl PartitionLog {
     /// After a truncation: the producers as the remaining log knows them.
     pub(crate) fn rebuild_producers(&mut self, now_ms: i64) -> Result<(), IoFault> {
         self.producers = ProducerStates::default();
+        self.snapshots.clear();
+        if self.state_file.exists {
+            let entries = self.shared.disk.list(&self.directory).map_err(fault("list", &self.directory))?;
+            self.snapshots
+                .extend(entries.iter().filter_map(|entry| parse_file_name(&entry.name, SNAPSHOT_SUFFIX)));
+        }
         self.load_producers(now_ms).map(|_| ())
     }
 

@@ -24,6 +24,8 @@ use crate::state::{self, Ending, PartitionState, STATE_FILE};
 
 /// Pieces in which a tail is looked through or written again.
 const PIECE_BYTES: usize = 256 << 10;
+/// So much beyond the flushed marker is written again in any case.
+const REWRITTEN_BYTES_MAX: u64 = 16 << 20;
 /// Holds the bytes cut off when no marker told whether they had been flushed.
 const TORN_SUFFIX: &str = ".torn";
 
@@ -35,6 +37,8 @@ pub(crate) struct Recovery<'a> {
     marker: Marker,
     torn_bytes: u64,
     scanned_bytes: u64,
+    /// Whether a segment was taken out.
+    dropped: bool,
 }
 
 /// A segment before it is judged.
@@ -76,7 +80,7 @@ impl<'a> Recovery<'a> {
         };
         log.log_start = state.map_or(first, |state| state.log_start);
         log.high_watermark = state.map_or(Offset::ZERO, |state| state.high_watermark);
-        Ok(Recovery { log, listing, state, marker, torn_bytes: 0, scanned_bytes: 0 })
+        Ok(Recovery { log, listing, state, marker, torn_bytes: 0, scanned_bytes: 0, dropped: false })
     }
 
     pub(crate) fn run(mut self, now_ms: i64) -> Result<RecoveryReport, OpenError> {
@@ -87,7 +91,12 @@ impl<'a> Recovery<'a> {
         let _ = self.log.epochs.truncate_end(log_end);
         self.log.snapshots = std::mem::take(&mut self.listing.snapshots);
         self.scanned_bytes += self.log.load_producers(now_ms)?;
-        self.settle()?;
+        if let Err(error) = self.settle() {
+            // It may have been a sync: the next attempt must not take the page cache for the device.
+            self.log.state_file.marker = Some(self.marker);
+            let _ = self.log.write_state(Ending::SyncFailed);
+            return Err(error);
+        }
         if self.torn_bytes > 0 {
             counters::add(&self.log.shared.counters.torn_bytes, self.torn_bytes);
             let (partition, bytes) = (self.log.topic_partition, self.torn_bytes);
@@ -158,8 +167,8 @@ impl<'a> Recovery<'a> {
         for (at, found) in found.into_iter().enumerate() {
             let base = found.reader.base;
             let next_base = bases.get(at + 1).copied();
-            if torn || (base > self.marker.segment_base && base != expected && at > 0) {
-                // It follows something torn: never flushed, so nobody was promised it.
+            if torn || (base > self.marker.segment_base && base != expected) {
+                // It follows something torn, or was about to be removed: nobody was promised it.
                 torn = true;
                 self.torn_bytes += found.file_bytes;
                 self.drop_segment(&found.reader)?;
@@ -209,7 +218,7 @@ impl<'a> Recovery<'a> {
         let started_at = walk.position;
         // A segment before the marker's was flushed whole, up to the next one's first offset.
         let flushed_end = match (base < self.marker.segment_base, next_base) {
-            (true, Some(next)) => next,
+            (true, Some(next)) => next.min(self.marker.end),
             (true, None) => self.marker.end,
             (false, _) if base == self.marker.segment_base => self.marker.end,
             (false, _) => base,
@@ -309,7 +318,8 @@ impl<'a> Recovery<'a> {
     }
 
     /// Takes a segment out of the log that follows a torn one.
-    fn drop_segment(&self, reader: &SegmentReader) -> Result<(), IoFault> {
+    fn drop_segment(&mut self, reader: &SegmentReader) -> Result<(), IoFault> {
+        self.dropped = true;
         let log = &self.log;
         if self.state.is_none() {
             let aside = log.directory.join(file_name(reader.base, TORN_SUFFIX));
@@ -323,6 +333,11 @@ impl<'a> Recovery<'a> {
     }
 
     fn rot(&mut self, path: PathBuf, position: u64, offset: Offset, end: Offset) {
+        let offset = offset.max(self.log.log_start);
+        if offset >= end {
+            // Below the log's start nobody reads any more.
+            return;
+        }
         tracing::error!(
             file = %path.display(), position, %offset, %end,
             "flushed data is damaged: the partition takes no appends, nothing is truncated"
@@ -340,10 +355,12 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let ending = self.state.map(|state| state.ending);
-        let clean = ending == Some(Ending::Clean) && log.log_end == self.marker.end && self.torn_bytes == 0;
+        let clean = ending == Some(Ending::Clean)
+            && log.log_end == self.marker.end
+            && self.torn_bytes == 0
+            && !self.dropped;
         if !clean {
-            let base = self.marker.segment_base;
-            for sealed in log.sealed.iter().filter(|sealed| sealed.reader.base >= base && sealed.unwritten) {
+            for sealed in log.sealed.iter().filter(|sealed| sealed.end > self.marker.end) {
                 let path = &sealed.reader.log_path;
                 let file = log.shared.disk.open(path).map_err(fault("open", path))?;
                 secure(&*file, sealed.reader.base, sealed.data_bytes, self.marker, ending)
@@ -366,14 +383,22 @@ impl<'a> Recovery<'a> {
         }
         log.flushed_end = log.log_end;
         log.state_file.marker = Some(log.end_marker());
-        log.unflushed.state = true;
         log.write_state(Ending::Open)?;
+        if clean {
+            log.unflushed.state = true;
+        } else {
+            // The start that is shown from now on may have been in the page cache alone.
+            let path = log.directory.join(STATE_FILE);
+            let file = log.state_file.file.as_ref().expect("the state was just written");
+            file.sync_data().map_err(fault("sync", &path))?;
+        }
         Ok(())
     }
 }
 
 /// Syncs a segment. After a failed sync the bytes beyond the marker may be in the page cache alone, marked as clean:
-/// they are written again first.
+/// they are written again first. So is anything short, in case the failure itself could not be recorded: after a killed
+/// process that is what was never acknowledged, and only after a power cut, which leaves no page cache, it may be long.
 fn secure(
     file: &dyn DiskFile,
     base: Offset,
@@ -381,8 +406,8 @@ fn secure(
     marker: Marker,
     ending: Option<Ending>,
 ) -> std::io::Result<()> {
-    if ending == Some(Ending::SyncFailed) {
-        let mut at = if base == marker.segment_base { marker.position } else { 0 };
+    let mut at = if base == marker.segment_base { marker.position } else { 0 };
+    if ending == Some(Ending::SyncFailed) || data_bytes.saturating_sub(at) <= REWRITTEN_BYTES_MAX {
         let mut piece = vec![0; PIECE_BYTES];
         while at < data_bytes {
             let count = (data_bytes - at).min(PIECE_BYTES as u64) as usize;

@@ -126,12 +126,11 @@ impl PartitionLog {
             })?;
         }
         while self.sealed.first().is_some_and(|sealed| sealed.end <= self.log_start) {
-            let sealed = self.sealed.remove(0);
-            sealed.reader.retire();
-            removed.segments_count += 1;
-            removed.bytes += sealed.data_bytes;
+            self.sealed[0].reader.retire();
             self.unflushed.directory = true;
-            remove_segment_files(&self.shared, &self.directory, sealed.reader.base)?;
+            remove_segment_files(&self.shared, &self.directory, self.sealed[0].reader.base)?;
+            removed.segments_count += 1;
+            removed.bytes += self.sealed.remove(0).data_bytes;
         }
         Ok(removed)
     }
@@ -140,7 +139,8 @@ impl PartitionLog {
         self.write_state(Ending::Open)?;
         let path = self.directory.join(STATE_FILE);
         let file = self.state_file.file.as_ref().expect("the state was just written");
-        file.sync_data().map_err(fault("sync", &path))
+        let synced = file.sync_data().map_err(fault("sync", &path));
+        synced.inspect_err(|error| self.poison(error))
     }
 }
 

@@ -64,7 +64,7 @@ impl PartitionLog {
     /// Half-done is neither the one log nor the other: opening again sorts it out.
     fn stop_on_error(&mut self, result: Result<(), IoFault>) -> Result<(), TruncateError> {
         result.map_err(|error| {
-            self.health = Health::Poisoned { reason: error.to_string() };
+            self.poison(&error);
             error.into()
         })
     }
@@ -73,8 +73,7 @@ impl PartitionLog {
     fn find_cut(&self, offset: Offset) -> Result<(Offset, Option<Kept>), IoFault> {
         let active = self.active.iter().map(|active| (&active.reader, active.data_bytes));
         let sealed = self.sealed.iter().map(|sealed| (&sealed.reader, sealed.data_bytes));
-        let Some((reader, data_bytes)) =
-            sealed.chain(active).filter(|(reader, _)| reader.base <= offset).last()
+        let Some((reader, data_bytes)) = sealed.chain(active).rfind(|(reader, _)| reader.base <= offset)
         else {
             return Ok((offset, None));
         };

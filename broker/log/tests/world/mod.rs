@@ -100,6 +100,8 @@ pub struct World {
     pub flushed: Offset,
     pub epoch: i32,
     pub held: Vec<(Bytes, Vec<u8>)>,
+    /// Refused with an I/O error, and may be there all the same: the producer was told that it may try again.
+    pub ghosts: Vec<ModelBatch>,
     /// Whether a power cut may have happened with a truncation half done.
     pub stopped: bool,
     pub reports: Vec<RecoveryReport>,
@@ -138,6 +140,7 @@ impl World {
             flushed: Offset::ZERO,
             epoch: 1,
             held: Vec::new(),
+            ghosts: Vec::new(),
             stopped: false,
             reports: Vec::new(),
         };
@@ -186,18 +189,35 @@ impl World {
         let end = self.log().log_end();
         assert_eq!(report.log_end, end);
         assert!(end >= least, "flushed to {least}, recovered to {end}: {report:?}");
+        self.accept_ghost(least);
         assert!(end <= self.end(), "recovered to {end}, appended to {}", self.end());
         let boundary = end <= self.log_start || self.batches.iter().any(|batch| batch.next() == end);
         assert!(boundary, "{end} is in the middle of a batch");
         let start = self.log().log_start();
-        let starts = [self.log_start, self.maybe_start];
-        assert!(starts.contains(&start), "the start is {start}, not one of {starts:?}");
+        let (least, most) = (self.log_start, self.maybe_start);
+        assert!(start >= least && start <= most, "the start is {start}, not from {least} to {most}");
         self.log_start = start;
         self.maybe_start = start;
         self.batches.retain(|batch| batch.next() <= end);
         self.flushed = end;
         assert_eq!(self.log().flushed_end().get(), end, "what recovery shows is durable");
         self.check_contents();
+    }
+
+    /// A batch that was refused with an I/O error may stand at the end, in the place of later unflushed ones.
+    fn accept_ghost(&mut self, flushed: Offset) {
+        let stored = self.read_all();
+        let last = batches(Bytes::from(stored)).filter_map(Result::ok).last();
+        let ghosts = std::mem::take(&mut self.ghosts);
+        let is_last =
+            |ghost: &ModelBatch| Some(&ghost.bytes) == last.as_ref() && ghost.header.base_offset >= flushed;
+        if self.batches.iter().any(|batch| Some(&batch.bytes) == last.as_ref()) {
+            return;
+        }
+        if let Some(ghost) = ghosts.into_iter().find(is_last) {
+            self.batches.retain(|batch| batch.next() <= ghost.header.base_offset);
+            self.batches.push(ghost);
+        }
     }
 
     pub fn check_contents(&mut self) {
@@ -286,15 +306,22 @@ impl World {
     pub fn append_batch(&mut self, batch: &Bytes) -> Result<Novelty, AppendError> {
         let header = BatchHeader::parse(batch).expect("built");
         let (epoch, now, end) = (LeaderEpoch(self.epoch), 1_000_000, self.end());
-        let appended = self.log().append(batch, &header, epoch, now)?;
+        let mut stored = batch.to_vec();
+        stored[..8].copy_from_slice(&end.0.to_be_bytes());
+        stored[12..16].copy_from_slice(&epoch.0.to_be_bytes());
+        let model =
+            ModelBatch { header: BatchHeader::parse(&stored).expect("stamped"), bytes: stored.into() };
+        let appended = match self.log().append(batch, &header, epoch, now) {
+            Ok(appended) => appended,
+            Err(error) => {
+                self.ghosts.push(model);
+                return Err(error);
+            }
+        };
         if appended.novelty == Novelty::New {
             assert_eq!(appended.base_offset, end, "offsets are dense");
-            let mut stored = batch.to_vec();
-            stored[..8].copy_from_slice(&end.0.to_be_bytes());
-            stored[12..16].copy_from_slice(&epoch.0.to_be_bytes());
-            let header = BatchHeader::parse(&stored).expect("stamped");
-            assert_eq!(appended.end, header.next_offset());
-            self.batches.push(ModelBatch { header, bytes: stored.into() });
+            assert_eq!(appended.end, model.next());
+            self.batches.push(model);
         } else {
             let known = self.batches.iter().find(|model| {
                 model.header.producer_id == header.producer_id
@@ -331,7 +358,7 @@ impl World {
     pub fn reopen(&mut self) {
         self.disk.clear_faults();
         self.held.clear();
-        let log = self.log.take().expect("open");
+        let mut log = self.log.take().expect("open");
         let closed = log.close();
         let dir = self.dir.take().expect("open");
         let least = match closed {
@@ -395,7 +422,7 @@ impl World {
                 self.log().update_config(config);
                 let before = self.log().log_start();
                 let result = self.log().retain(1_000_000, bound);
-                self.after_start_moved(before, result.is_ok(), None);
+                self.after_start_moved(before, result.is_ok(), None, bound);
                 assert!(self.log_start <= bound.max(before));
             }
             Op::Read { permille, max_bytes } => {
@@ -508,10 +535,10 @@ impl World {
         let offset = self.offset_at(permille);
         let before = self.log_start;
         let result = self.log().delete_records(offset, offset);
-        self.after_start_moved(before, result.is_ok(), Some(offset));
+        self.after_start_moved(before, result.is_ok(), Some(offset), offset);
     }
 
-    fn after_start_moved(&mut self, before: Offset, ok: bool, asked: Option<Offset>) {
+    fn after_start_moved(&mut self, before: Offset, ok: bool, asked: Option<Offset>, most: Offset) {
         if matches!(self.log().health(), Health::Poisoned { .. }) {
             self.stopped = true;
         }
@@ -522,7 +549,7 @@ impl World {
         }
         // It flushed what was below the new start.
         self.flushed = self.flushed.max(self.log().flushed_end().get());
-        self.maybe_start = if ok { start } else { asked.unwrap_or(start) };
+        self.maybe_start = if ok { start } else { most.max(start).max(self.maybe_start) };
         self.log_start = start;
     }
 

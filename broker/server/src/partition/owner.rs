@@ -474,6 +474,7 @@ async fn warm(mut plan: ReadPlan) -> Result<ReadPlan, ReadError> {
 fn offline_reason(health: &Health) -> Option<String> {
     match health {
         Health::Good => None,
+        Health::Closed => Some("it is closed: the broker is going down".to_owned()),
         Health::Poisoned { reason } => {
             Some(format!("an fsync failed ({reason}); restart the broker to recover"))
         }
