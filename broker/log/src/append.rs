@@ -4,8 +4,10 @@
 //! writes over the same place. Appended is not durable: that takes a flush.
 
 use std::io::IoSlice;
+use std::path::Path;
 use std::sync::Arc;
 
+use highwater_env::DiskFile;
 use highwater_proto::record::{
     BatchHeader, HEADER_BYTES, STAMP_BYTES, TimestampType, restamp_append_time, stamp,
 };
@@ -15,6 +17,7 @@ use crate::counters;
 use crate::epochs::Change;
 use crate::error::{IoFault, fault};
 use crate::log::{Health, PartitionLog, RottenRange};
+use crate::prepare;
 use crate::producers::{ProducerError, ProducerVerdict};
 use crate::segment::{Active, IndexBuilder, IndexOnDisk, Sealed, SegmentReader};
 use crate::state::Ending;
@@ -247,7 +250,9 @@ impl PartitionLog {
 
     fn roll_at(&mut self, base: Offset, now_ms: i64) -> Result<(), AppendError> {
         self.create_directory()?;
-        let new = self.create_segment(base, now_ms)?;
+        let full =
+            self.active.as_ref().is_some_and(|old| old.data_bytes >= self.config.segment_bytes_max / 2);
+        let new = self.create_segment(base, now_ms, if full { Space::Pooled } else { Space::Fresh })?;
         self.unflushed.directory = true;
         if let Some(old) = self.active.replace(new) {
             counters::add(&self.shared.counters.segments_rolled, 1);
@@ -269,26 +274,47 @@ impl PartitionLog {
         self.write_state(Ending::Open)
     }
 
-    pub(crate) fn create_segment(&self, base: Offset, now_ms: i64) -> Result<Active, IoFault> {
+    fn create_segment(&self, base: Offset, now_ms: i64, space: Space) -> Result<Active, IoFault> {
         let reader =
             SegmentReader::new(&self.shared, &self.directory, base, self.config.index_interval_bytes);
-        let file = self.shared.create_fresh(&reader.log_path)?;
+        let (file, allocated_bytes) = self.segment_file(&reader.log_path, space)?;
         Ok(Active {
             index: IndexBuilder::new(base, self.config.index_interval_bytes),
             reader,
             file,
             data_bytes: 0,
-            allocated_bytes: 0,
+            allocated_bytes,
             spoilt_bytes: 0,
             created_ms: now_ms,
             entries_written: 0,
             entries_crc: 0,
             checkpoint_bytes: 0,
+            stretch: None,
             dirty: false,
         })
     }
 
-    pub(crate) fn seal(&mut self, old: Active) {
+    /// A file for a new segment with as much space as it has. A partition that fills its segments gets a zeroed one from
+    /// the pool, if there is one: its blocks exist, so syncs are cheaper.
+    fn segment_file(&self, path: &Path, space: Space) -> Result<(Arc<dyn DiskFile>, u64), IoFault> {
+        if space == Space::Pooled {
+            let segment_bytes = self.config.segment_bytes_max;
+            match self.shared.pool.take(path, segment_bytes / 2, segment_bytes.saturating_mul(2)) {
+                Ok(Some(pooled)) => {
+                    counters::add(&self.shared.counters.segments_recycled, 1);
+                    return Ok(pooled);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the pool gives nothing"),
+            }
+        }
+        Ok((self.shared.create_fresh(path)?, 0))
+    }
+
+    pub(crate) fn seal(&mut self, mut old: Active) {
+        if let Some(stretch) = old.stretch.take() {
+            prepare::give_up(&stretch);
+        }
         if old.data_bytes == 0 {
             // Nothing was ever written to it, or an append to it failed: its name must not stay.
             old.reader.retire();
@@ -311,11 +337,21 @@ impl PartitionLog {
     }
 }
 
+/// Where a new segment's space comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Space {
+    Fresh,
+    Pooled,
+}
+
 impl Active {
     /// Makes sure that bytes up to `end` have their space.
     fn reserve(&mut self, end: u64, segment_bytes_max: u64) -> Result<(), IoFault> {
         if end <= self.allocated_bytes {
             return Ok(());
+        }
+        if let Some(stretch) = self.stretch.take() {
+            prepare::give_up(&stretch);
         }
         let step = self.allocated_bytes.clamp(ALLOCATE_MIN_BYTES, ALLOCATE_MAX_BYTES);
         let cap = segment_bytes_max.min(SEGMENT_BYTES_LIMIT).max(end);

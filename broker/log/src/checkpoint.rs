@@ -283,7 +283,10 @@ impl PartitionLog {
         if let Err(CheckpointError::Io(error)) = self.checkpoint() {
             tracing::warn!(partition = %self.topic_partition, %error, "the next opening will read more");
         }
-        if let Some(active) = &self.active {
+        if let Some(active) = &mut self.active {
+            if let Some(stretch) = active.stretch.take() {
+                crate::prepare::give_up(&stretch);
+            }
             trim(&self.shared, &active.reader.log_path, active.data_bytes)?;
             active.file.sync_data().map_err(fault("sync", &active.reader.log_path))?;
         }

@@ -17,6 +17,7 @@ use crate::epochs::{Change, LeaderEpochs};
 use crate::error::{IoFault, fault};
 use crate::flush::Durable;
 use crate::maps::HolderQueue;
+use crate::pool::Pool;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Sealed};
 use crate::state::{self, Ending, PartitionState, STATE_FILE};
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: PathBuf,
     pub(crate) maps: HolderQueue,
     pub(crate) indexes: HolderQueue,
+    pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     /// Renamed out of the way; to be removed when somebody has the time.
     removals: Mutex<Vec<PathBuf>>,
@@ -40,9 +42,10 @@ impl Shared {
         partitions: PathBuf,
         maps: HolderQueue,
         indexes: HolderQueue,
+        pool: Pool,
     ) -> Shared {
         let (counters, removals) = (Counters::default(), Mutex::default());
-        Shared { disk, partitions, maps, indexes, counters, removals }
+        Shared { disk, partitions, maps, indexes, pool, counters, removals }
     }
 
     /// Leaves a file or directory to be removed later.

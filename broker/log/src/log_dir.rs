@@ -4,6 +4,7 @@
 //! lock               held by the running broker, and names it
 //! meta.properties    whose directory this is
 //! clean-shutdown     there if the last life ended in order
+//! pool/              space of retired segments, to be written over
 //! partitions/        a directory per partition: {topic id in hex}-{partition}
 //! ```
 //! Directories nobody knows are shown, never removed (rule M-17).
@@ -21,8 +22,10 @@ use crate::log::{DELETED_SUFFIX, PartitionLog, Shared};
 use crate::maps::{Held, HolderQueue};
 use crate::meta::{FORMAT_VERSION, META_FILE, Meta};
 use crate::open::{OpenError, RecoveryReport, read_small};
+use crate::pool::Pool;
 
 const PARTITIONS: &str = "partitions";
+const POOL: &str = "pool";
 const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 
 /// Why a data directory was refused. Nothing in it was changed.
@@ -116,10 +119,13 @@ impl LogDir {
         })?;
         let maps = HolderQueue::new(Held::Map, config.maps_max);
         let indexes = HolderQueue::new(Held::Index, config.index_cache_bytes_max);
-        let shared = Arc::new(Shared::new(disk, partitions.clone(), maps, indexes));
+        let pool =
+            Pool::new(Arc::clone(&disk), path.join(POOL), config.pool_segments_max, config.pool_bytes_max);
+        let shared = Arc::new(Shared::new(disk, partitions.clone(), maps, indexes, pool));
         let meta = check_meta(&shared, random, path, &config)?;
         let disk = &shared.disk;
         disk.create_dir_all(&partitions).map_err(fault("create", &partitions))?;
+        shared.pool.clear()?;
         for entry in disk.list(&partitions).map_err(fault("list", &partitions))? {
             if entry.name.ends_with(DELETED_SUFFIX) {
                 shared.remove_later(partitions.join(entry.name));
@@ -178,6 +184,11 @@ impl LogDir {
             }
         }
         Ok(removed)
+    }
+
+    /// Makes one retired segment ready to be written over. Slow; for a background thread. Says whether there was one.
+    pub fn prepare_pool(&self) -> Result<bool, IoFault> {
+        self.shared.pool.prepare_one()
     }
 
     /// What is under `partitions/`, for the caller to compare with what should be.

@@ -14,7 +14,7 @@ use crate::counters;
 use crate::error::{IoFault, fault};
 use crate::log::{DELETED_SUFFIX, PartitionLog, Shared, TEMPORARY_SUFFIX};
 use crate::recovery::Recovery;
-use crate::segment::{INDEX_SUFFIX, LOG_SUFFIX, file_name, parse_file_name};
+use crate::segment::{INDEX_SUFFIX, LOG_SUFFIX, SegmentReader, file_name, parse_file_name};
 use crate::snapshot::SNAPSHOT_SUFFIX;
 use crate::state::{Ending, STATE_FILE};
 
@@ -138,16 +138,39 @@ pub(crate) fn read_small(shared: &Shared, path: &Path) -> Result<Option<Vec<u8>>
 /// Takes a segment out of the way: its name changes at once, its bytes go when somebody has the time. The directory is
 /// left to be synced.
 pub(crate) fn remove_segment_files(shared: &Shared, directory: &Path, base: Offset) -> Result<(), IoFault> {
+    remove_index(shared, directory, base)?;
+    let log = directory.join(file_name(base, LOG_SUFFIX));
+    let aside = directory.join(file_name(base, DELETED_SUFFIX));
+    shared.disk.rename(&log, &aside).map_err(fault("rename", &log))?;
+    shared.remove_later(aside);
+    counters::add(&shared.counters.segments_removed, 1);
+    Ok(())
+}
+
+/// The same, but its space goes to the pool if there is room.
+pub(crate) fn retire_segment(
+    shared: &Shared,
+    directory: &Path,
+    reader: &SegmentReader,
+) -> Result<(), IoFault> {
+    let path = &reader.log_path;
+    let file = shared.disk.open(path).map_err(fault("open", path))?;
+    let bytes = file.len().map_err(fault("measure", path))?;
+    drop(file);
+    remove_index(shared, directory, reader.base)?;
+    if shared.pool.retire(path, bytes, reader.pin())? {
+        counters::add(&shared.counters.segments_removed, 1);
+        return Ok(());
+    }
+    remove_segment_files(shared, directory, reader.base)
+}
+
+fn remove_index(shared: &Shared, directory: &Path, base: Offset) -> Result<(), IoFault> {
     let index = directory.join(file_name(base, INDEX_SUFFIX));
     match shared.disk.remove_file(&index) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault("remove", &index)(error)),
     }
-    let log = directory.join(file_name(base, LOG_SUFFIX));
-    let aside = directory.join(file_name(base, DELETED_SUFFIX));
-    shared.disk.rename(&log, &aside).map_err(fault("rename", &log))?;
-    shared.remove_later(aside);
-    counters::add(&shared.counters.segments_removed, 1);
     Ok(())
 }

@@ -255,6 +255,7 @@ impl<'a> Recovery<'a> {
             entries_written: 0,
             entries_crc: 0,
             checkpoint_bytes: 0,
+            stretch: None,
             dirty: false,
         })
     }

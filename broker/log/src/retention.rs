@@ -10,7 +10,7 @@ use crate::checkpoint::CloseError;
 use crate::error::{IoFault, fault};
 use crate::flush::FlushError;
 use crate::log::{Health, PartitionLog};
-use crate::open::remove_segment_files;
+use crate::open::retire_segment;
 use crate::segment::Sealed;
 use crate::state::{Ending, STATE_FILE};
 
@@ -128,7 +128,7 @@ impl PartitionLog {
         while self.sealed.first().is_some_and(|sealed| sealed.end <= self.log_start) {
             self.sealed[0].reader.retire();
             self.unflushed.directory = true;
-            remove_segment_files(&self.shared, &self.directory, self.sealed[0].reader.base)?;
+            retire_segment(&self.shared, &self.directory, &self.sealed[0].reader)?;
             removed.segments_count += 1;
             removed.bytes += self.sealed.remove(0).data_bytes;
         }

@@ -18,6 +18,7 @@ use crate::counters;
 use crate::index::{self, ENTRY_BYTES, IndexEntry};
 use crate::log::Shared;
 use crate::maps::Held;
+use crate::prepare::SharedStretch;
 use crate::scan::{ScanStop, scan_headers};
 
 /// How segment files' names end.
@@ -106,6 +107,11 @@ impl SegmentReader {
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.lock().map = None;
+    }
+
+    /// Held by the pool until nobody else holds it: then no page of the file can be reached any more.
+    pub(crate) fn pin(&self) -> Arc<()> {
+        Arc::clone(&self.pin)
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -329,6 +335,8 @@ pub(crate) struct Active {
     pub(crate) entries_crc: u32,
     /// Data bytes the index file covers.
     pub(crate) checkpoint_bytes: u64,
+    /// Space beyond the allocated that is being prepared.
+    pub(crate) stretch: Option<SharedStretch>,
     /// Whether there are bytes that no sync has been asked for.
     pub(crate) dirty: bool,
 }

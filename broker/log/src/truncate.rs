@@ -181,7 +181,10 @@ impl PartitionLog {
 
     fn drop_data(&mut self, end: Offset, kept: Option<Kept>, now_ms: i64) -> Result<(), IoFault> {
         let first_dropped = kept.as_ref().map_or(Offset(i64::MIN), |kept| kept.reader.base.advance(1));
-        let old_active = self.active.take();
+        let mut old_active = self.active.take();
+        if let Some(stretch) = old_active.as_mut().and_then(|active| active.stretch.take()) {
+            crate::prepare::give_up(&stretch);
+        }
         let mut created_ms = now_ms;
         while let Some(last) = self.sealed.pop_if(|sealed| sealed.end > end || kept.is_none()) {
             created_ms = last.created_ms;
@@ -238,6 +241,7 @@ impl PartitionLog {
             entries_written: 0,
             entries_crc: 0,
             checkpoint_bytes: 0,
+            stretch: None,
             dirty: true,
         });
         Ok(())

@@ -447,7 +447,9 @@ impl World {
         self.check_invariants();
     }
 
-    fn prepare(&mut self) {}
+    fn prepare(&mut self) {
+        let _ = self.dir.as_ref().expect("open").prepare_pool();
+    }
 
     fn check_stopped(&mut self) {
         if matches!(self.log().health(), Health::Good) {
