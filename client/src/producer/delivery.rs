@@ -124,6 +124,13 @@ impl Delivery {
     }
 }
 
+impl Clone for Delivery {
+    fn clone(&self) -> Delivery {
+        // The slot belongs to the one task that polled.
+        Delivery::new(self.batch.clone(), self.index, self.timestamp_ms)
+    }
+}
+
 impl Future for Delivery {
     type Output = Result<RecordMetadata, ProduceError>;
 
