@@ -1,4 +1,5 @@
 //! `dev` and `broker`: the ready line, signals, and what a wrong configuration is told.
+#![expect(clippy::disallowed_methods, reason = "tests and their helpers")]
 
 mod support;
 

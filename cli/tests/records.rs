@@ -1,4 +1,5 @@
 //! `produce`, `consume`, `offsets`, `topic`: round trips, JSON keys, exit codes, pipes.
+#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `quickstart`, `dump`, `bench`: that they do what they say, and their JSON keys. No figure is judged here.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests and their helpers")]
 
 mod support;
 
