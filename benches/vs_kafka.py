@@ -68,9 +68,10 @@ def kafka_round(args, clients):
     return {"mb_s": gb * 1000 / seconds, "server_cpu_s_per_gb": cpu}
 
 
-def highwater_round(args, bootstrap, clients):
-    command = [args.highwater, "--bootstrap", bootstrap, "--output", "json", "bench", "produce",
-               "--records", str(args.records), "--record-size", "1024", "--clients", str(clients)] + args.bench_args.split()
+def highwater_round(args, ready, clients):
+    command = [args.highwater, "--bootstrap", ready["grpc"], "--output", "json", "bench", "produce", "--server-pid",
+               str(ready["pid"]), "--records", str(args.records), "--record-size", "1024", "--partitions", "4",
+               "--clients", str(clients)] + args.bench_args.split()
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -88,8 +89,8 @@ def main():
     broker = subprocess.Popen([args.highwater, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--output",
                                "json", "--data-dir", args.data_dir], stdout=subprocess.PIPE)
     try:
-        bootstrap = json.loads(broker.stdout.readline())["grpc"]
-        highwater_round(args, bootstrap, 1)
+        ready = json.loads(broker.stdout.readline())
+        highwater_round(args, ready, 1)
         report = {}
         for clients in (1, 4):
             ours, theirs = [], []
@@ -97,7 +98,7 @@ def main():
                 warm(args.warm_gib)
                 theirs.append(kafka_round(args, clients))
                 warm(args.warm_gib)
-                ours.append(highwater_round(args, bootstrap, clients))
+                ours.append(highwater_round(args, ready, clients))
             median = lambda rounds, key: statistics.median(r[key] for r in rounds if r.get(key) is not None)
             report[f"{clients}_clients"] = {
                 "highwater_mb_s": round(median(ours, "mb_s")), "kafka_mb_s": round(median(theirs, "mb_s")),
