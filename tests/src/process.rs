@@ -53,7 +53,7 @@ impl BrokerProcess {
             ])
             .arg(data_dir)
             .args(arguments)
-            .env("RUST_LOG", "warn")
+            .env("HIGHWATER_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

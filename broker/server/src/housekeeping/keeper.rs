@@ -71,6 +71,8 @@ fn go_round(services: &Services, round: u64) {
             checkpoint(&partition);
         }
     }
+    // Every round, since a reader may have kept a retired segment from reuse until now.
+    services.partitions.reuse_retired();
     if let Err(error) = services.partitions.directory().sweep(REMOVALS_PER_ROUND) {
         tracing::warn!(%error, "could not remove deleted files yet");
     }
@@ -82,9 +84,11 @@ fn retain(services: &Services, partition: &Partition, now_ms: i64) {
         log.retain(now_ms, bound)
     });
     match removed {
-        Some(Ok(removed)) => drop(services.metrics.segments_retired.inc_by(removed.segments_count as u64)),
+        Some(Ok(removed)) if removed.segments_count > 0 => {
+            services.metrics.segments_retired.inc_by(removed.segments_count as u64);
+        }
         Some(Err(error)) => tracing::warn!(partition = %partition.id(), %error, "retention failed"),
-        None => {}
+        Some(Ok(_)) | None => {}
     }
 }
 

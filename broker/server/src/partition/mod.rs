@@ -8,6 +8,7 @@
 mod flusher;
 mod outcome;
 mod owner;
+mod preparer;
 mod table;
 mod watch;
 

@@ -17,6 +17,7 @@ use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 
 use super::flusher::FlushQueue;
 use super::outcome::{AckedBatch, DeleteRecordsError, FetchError, Fetched, ListOffsetsError, ProduceError};
+use super::preparer::PrepareQueue;
 use super::table::log_config;
 use super::watch::{Watch, Watcher};
 use crate::metrics::Metrics;
@@ -48,12 +49,20 @@ enum Flushing {
     RunningAgain,
 }
 
+/// Whether the preparer has been asked for space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preparing {
+    No,
+    Asked,
+}
+
 struct State {
     log: PartitionLog,
     progress: LeaderProgress,
     parked: VecDeque<Parked>,
     watches: Vec<Watch>,
     flushing: Flushing,
+    preparing: Preparing,
     gone: bool,
 }
 
@@ -62,9 +71,16 @@ pub struct Partition {
     id: TopicPartition,
     state: Mutex<State>,
     settings: RwLock<Arc<TopicSettings>>,
-    queue: Arc<FlushQueue>,
+    queues: Queues,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+/// Where a partition asks for work that it does not do itself.
+#[derive(Clone, Debug)]
+pub(super) struct Queues {
+    pub(super) flush: Arc<FlushQueue>,
+    pub(super) prepare: Arc<PrepareQueue>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -96,7 +112,7 @@ impl Partition {
         log: PartitionLog,
         id: TopicPartition,
         settings: Arc<TopicSettings>,
-        queue: Arc<FlushQueue>,
+        queues: Queues,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Partition {
@@ -107,9 +123,10 @@ impl Partition {
             parked: VecDeque::new(),
             watches: Vec::new(),
             flushing: Flushing::Idle,
+            preparing: Preparing::No,
             gone: false,
         };
-        Partition { id, state: Mutex::new(state), settings: RwLock::new(settings), queue, clock, metrics }
+        Partition { id, state: Mutex::new(state), settings: RwLock::new(settings), queues, clock, metrics }
     }
 
     /// Which partition this is.
@@ -193,7 +210,7 @@ impl Partition {
     fn want_flush(self: &Arc<Partition>, state: &mut State) {
         state.flushing = match state.flushing {
             Flushing::Idle => {
-                self.queue.push(Arc::clone(self));
+                self.queues.flush.push(Arc::clone(self));
                 Flushing::Queued
             }
             Flushing::Running => Flushing::RunningAgain,
@@ -236,13 +253,39 @@ impl Partition {
                 state.flush_failed(self.id, &error, &mut released);
             }
         }
+        let wants_space = state.preparing == Preparing::No && state.log.needs_preparation();
+        if wants_space {
+            state.preparing = Preparing::Asked;
+        }
         let again = state.flushing == Flushing::RunningAgain;
         state.flushing = if again { Flushing::Queued } else { Flushing::Idle };
         drop(state);
-        if again {
-            self.queue.push(Arc::clone(&self));
-        }
         released.run();
+        if again {
+            self.queues.flush.push(Arc::clone(&self));
+        }
+        if wants_space {
+            self.queues.prepare.push(Arc::clone(&self));
+        }
+    }
+
+    /// Makes space ahead of the writer. Blocks on the disk; run by the preparer thread.
+    pub(super) fn prepare(&self) {
+        let ticket = {
+            let mut state = self.lock();
+            let ticket = if state.gone { None } else { state.log.begin_prepare() };
+            if ticket.is_none() {
+                state.preparing = Preparing::No;
+            }
+            ticket
+        };
+        let Some(ticket) = ticket else { return };
+        let prepared = ticket.run();
+        let mut state = self.lock();
+        state.preparing = Preparing::No;
+        if let Err(error) = state.log.complete_prepare(prepared) {
+            tracing::debug!(partition = %self.id, %error, "no space was prepared; the writer takes its own");
+        }
     }
 
     /// Reads from `from`, at most about `max_bytes`; the first batch whole. A cold range is read ahead on a blocking

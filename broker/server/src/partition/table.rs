@@ -18,7 +18,8 @@ use highwater_proto::record::TimestampType;
 use thiserror::Error;
 
 use super::flusher::Flusher;
-use super::owner::Partition;
+use super::owner::{Partition, Queues};
+use super::preparer::Preparer;
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
@@ -61,6 +62,7 @@ pub struct PartitionTable {
     /// Held while a log opens, so that none is opened twice.
     opening: Arc<Mutex<()>>,
     flusher: Flusher,
+    preparer: Preparer,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -85,12 +87,15 @@ impl PartitionTable {
                 .map_err(Arc::new)?;
         let flusher = Flusher::start(config.flush_threads, metrics)
             .map_err(|error| OpenError::Threads(Arc::new(error)))?;
+        let directory = Arc::new(directory);
+        let preparer = Preparer::start(&directory).map_err(|error| OpenError::Threads(Arc::new(error)))?;
         Ok(PartitionTable {
-            directory: Arc::new(directory),
+            directory,
             path,
             partitions: RwLock::default(),
             opening: Arc::default(),
             flusher,
+            preparer,
             clock,
             metrics: Arc::clone(metrics),
         })
@@ -112,6 +117,11 @@ impl PartitionTable {
     #[must_use]
     pub(crate) fn directory(&self) -> &Arc<LogDir> {
         &self.directory
+    }
+
+    /// Segments were retired: have them made ready for reuse.
+    pub(crate) fn reuse_retired(&self) {
+        self.preparer.queue().look_into_pool();
     }
 
     /// Opens a partition on a blocking thread, unless it is open by then.
@@ -142,8 +152,9 @@ impl PartitionTable {
             OpenError::Partition { id, error: Arc::new(error) }
         })?;
         self.report_recovery(id, &report);
-        let (queue, clock) = (self.flusher.queue(), Arc::clone(&self.clock));
-        let partition = Arc::new(Partition::new(log, id, settings, queue, clock, Arc::clone(&self.metrics)));
+        let queues = Queues { flush: self.flusher.queue(), prepare: self.preparer.queue() };
+        let clock = Arc::clone(&self.clock);
+        let partition = Arc::new(Partition::new(log, id, settings, queues, clock, Arc::clone(&self.metrics)));
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.insert(id, Arc::clone(&partition));
         self.metrics.partitions_open.inc();
@@ -211,6 +222,7 @@ impl PartitionTable {
             partition.flush_soon();
         }
         self.flusher.stop();
+        self.preparer.stop();
         let mut errors = Vec::new();
         for partition in self.all() {
             if let Some(Err(error)) = partition.with_log(|log, _, _| log.close()) {
