@@ -36,7 +36,7 @@ pub struct ConsumerConfig {
     /// Or after this long. Default: 500 ms.
     pub fetch_max_wait: Duration,
     /// Bytes asked for ahead of the caller, on each leader's connection; rounded down to whole responses, at least
-    /// one. Default: 4 MiB.
+    /// one. Default: 8 MiB.
     pub prefetch_bytes: usize,
     /// Default: [`OffsetReset::Fail`].
     pub offset_reset: OffsetReset,
@@ -52,7 +52,7 @@ impl Default for ConsumerConfig {
             fetch_max_bytes: 1 << 20,
             fetch_min_bytes: 1,
             fetch_max_wait: Duration::from_millis(500),
-            prefetch_bytes: 4 << 20,
+            prefetch_bytes: 8 << 20,
             offset_reset: OffsetReset::default(),
             verification: Verification::default(),
             max_decompressed_bytes: 256 << 20,
@@ -93,9 +93,9 @@ mod tests {
     fn the_pipeline_is_what_the_byte_budget_holds_and_at_least_one() {
         let config = ConsumerConfig::default();
         assert_eq!(config.validate(), Ok(()));
-        assert_eq!(config.pipeline(), 4);
+        assert_eq!(config.pipeline(), 8);
         assert_eq!(ConsumerConfig { prefetch_bytes: 0, ..config.clone() }.pipeline(), 1);
-        assert_eq!(ConsumerConfig { fetch_max_bytes: 8 << 20, ..config }.pipeline(), 1);
+        assert_eq!(ConsumerConfig { fetch_max_bytes: 16 << 20, ..config }.pipeline(), 1);
     }
 
     #[test]

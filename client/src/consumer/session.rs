@@ -151,8 +151,12 @@ impl Session {
         self.top_up(config);
     }
 
-    /// Keeps as many requests on their way as the byte budget allows.
+    /// Keeps requests on their way, as many as the byte budget allows. They go out several at a time, once half of
+    /// them are answered: at the end of a log each answer is small, and a write per answer would cost as much again.
     fn top_up(&mut self, config: &ConsumerConfig) {
+        if self.outstanding > config.pipeline() / 2 && self.positions.is_empty() {
+            return;
+        }
         let (State::Open(_, requests) | State::Opening(_, requests)) = &self.state else { return };
         while self.outstanding < config.pipeline() || !self.positions.is_empty() {
             let request = grpc::FetchRequest {

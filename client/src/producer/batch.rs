@@ -28,14 +28,16 @@ pub(crate) struct OpenBatch {
 }
 
 impl OpenBatch {
+    /// A batch of up to `batch_bytes`, with memory for `expected_bytes` from the start.
     pub(crate) fn new(
         topic: Arc<str>,
         partition: PartitionIndex,
         compression: Compression,
         batch_bytes: usize,
+        expected_bytes: usize,
     ) -> OpenBatch {
         OpenBatch {
-            builder: BatchBuilder::new(compression, batch_bytes),
+            builder: BatchBuilder::with_capacity(compression, batch_bytes, expected_bytes),
             outcome: BatchOutcome::new(topic, partition),
             created: Instant::now(),
             reserved_bytes: 0,
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_renumbered_batch_is_valid_and_keeps_its_records() {
-        let mut open = OpenBatch::new("t".into(), PartitionIndex(0), Compression::None, 1_000);
+        let mut open = OpenBatch::new("t".into(), PartitionIndex(0), Compression::None, 1_000, 100);
         let record = Record::new("t").key(b"k").value(b"v");
         assert_eq!(open.append(&record, 17, 0), Ok(0));
         let old = open.encode(Some((Identity { id: ProducerId(1), epoch: 0 }, 40)));

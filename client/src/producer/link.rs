@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::connection::MESSAGE_BYTES_MAX;
 use crate::error::{reason_of, status_reason};
+use crate::producer::body::WithBody;
 use crate::producer::sender::{BrokerSender, RequestStream};
 use crate::producer::shared::Shared;
 
@@ -52,11 +53,11 @@ async fn serve(shared: &Arc<Shared>, sender: &Arc<BrokerSender>) -> (Served, Str
         Err(error) => return (Served::Nothing, error.to_string()),
     };
     let (life, _) = sender.next_life();
-    let mut client = LogClient::new(channel)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let requests = RequestStream::new(sender.clone(), shared, life);
-    let mut answers = match client.produce(requests).await {
+    let mut client =
+        LogClient::new(WithBody::new(channel, requests)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    // The requests travel as the channel's own body.
+    let mut answers = match client.produce(tokio_stream::empty()).await {
         Ok(response) => response.into_inner(),
         Err(status) => return (Served::Nothing, status_reason(&status)),
     };

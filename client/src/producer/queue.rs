@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use highwater_proto::grpc;
 use highwater_proto::record::AppendError;
-use highwater_proto::{BrokerId, ErrorCode, Offset, PartitionIndex, TopicId};
+use highwater_proto::{BrokerId, ErrorCode, Offset, PartitionIndex};
 use tokio::time::Instant;
 
 use crate::error::ProduceError;
 use crate::producer::batch::{Identity, OpenBatch, SentBatch, Whereabouts, renumber, sequence_after};
 use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::{BatchOutcome, Delivery, Written};
+use crate::producer::effects::{Appended, Drained, Effects, Recovery, Route, Schedule};
 use crate::producer::record::Record;
-use crate::producer::sender::BrokerSender;
 
 /// One partition's batches.
 #[derive(Debug)]
@@ -30,16 +30,6 @@ pub(crate) struct PartitionQueue {
     pub(crate) partition: PartitionIndex,
     config: Arc<ProducerConfig>,
     inner: Mutex<Inner>,
-}
-
-/// Where batches go: which topic, by identity, and over which connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    pub(crate) topic_id: TopicId,
-    /// `None` while the partition has no leader.
-    pub(crate) sender: Option<Arc<BrokerSender>>,
-    /// Version of the metadata it came from.
-    pub(crate) version: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +42,8 @@ struct Inner {
     sealed: VecDeque<OpenBatch>,
     sent: VecDeque<SentBatch>,
     bytes_in_flight: usize,
+    /// From the sizes of the batches that left: what the next one is likely to need.
+    expected_bytes: usize,
     phase: Phase,
     /// On the sender's list already.
     scheduled: bool,
@@ -74,56 +66,6 @@ enum Phase {
     Closed(ProduceError),
 }
 
-/// What must be done before the partition's batches are sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Recovery {
-    /// Failures in a row; sets the back-off.
-    pub(crate) failures: u32,
-    /// Metadata of this version turned out wrong.
-    pub(crate) stale_version: Option<u64>,
-    /// The broker refuses the sequence although nothing before it is missing: start over under a new identity.
-    pub(crate) new_identity: bool,
-}
-
-/// What the caller has to do after the queue's lock is released.
-#[derive(Debug, Default)]
-pub(crate) struct Effects {
-    /// Bytes of `buffer_memory` to give back.
-    pub(crate) released_bytes: usize,
-    pub(crate) settled: Vec<(Arc<BatchOutcome>, Result<Written, ProduceError>)>,
-    pub(crate) schedule: Option<Schedule>,
-    pub(crate) recover: Option<Recovery>,
-    /// The whole producer is fenced.
-    pub(crate) fenced: Option<ProduceError>,
-}
-
-/// What became of an append.
-#[derive(Debug)]
-pub(crate) struct Appended {
-    pub(crate) delivery: Delivery,
-    /// The batch before this record became full.
-    pub(crate) sealed: bool,
-    /// A batch is as large as it will get: full, or leaving.
-    pub(crate) completes: bool,
-    pub(crate) schedule: Option<Schedule>,
-}
-
-/// When the queue has a batch to send next, and over which connection.
-#[derive(Debug)]
-pub(crate) enum Schedule {
-    Now(Arc<BrokerSender>),
-    At(Instant, Arc<BrokerSender>),
-    /// At once, but the partition has no leader: [`PartitionQueue::reroute`] it.
-    Nowhere,
-}
-
-/// A batch leaving.
-#[derive(Debug)]
-pub(crate) struct Drained {
-    pub(crate) id: u64,
-    pub(crate) part: grpc::ProducePartition,
-}
-
 impl PartitionQueue {
     pub(crate) fn new(
         topic: Arc<str>,
@@ -142,6 +84,7 @@ impl PartitionQueue {
             sealed: VecDeque::new(),
             sent: VecDeque::new(),
             bytes_in_flight: 0,
+            expected_bytes: 1_024,
             phase: Phase::Running,
             scheduled: false,
             timed: false,
@@ -165,7 +108,8 @@ impl PartitionQueue {
         let mut sealed = false;
         let index = loop {
             let fresh = inner.open.is_none();
-            let open = inner.open.get_or_insert_with(|| self.open_batch());
+            let expected_bytes = inner.expected_bytes;
+            let open = inner.open.get_or_insert_with(|| self.open_batch(expected_bytes));
             match open.append(record, timestamp_ms, reserved_bytes) {
                 Ok(index) => break index,
                 Err(AppendError::Full { .. }) if !fresh => {
@@ -183,8 +127,9 @@ impl PartitionQueue {
         Ok(Appended { delivery, sealed, completes, schedule })
     }
 
-    fn open_batch(&self) -> OpenBatch {
-        OpenBatch::new(self.topic.clone(), self.partition, self.config.compression, self.config.batch_bytes)
+    fn open_batch(&self, expected_bytes: usize) -> OpenBatch {
+        let (compression, batch_bytes) = (self.config.compression, self.config.batch_bytes);
+        OpenBatch::new(self.topic.clone(), self.partition, compression, batch_bytes, expected_bytes)
     }
 
     fn refuse(&self, inner: &mut Inner, error: &AppendError) -> ProduceError {
@@ -292,6 +237,7 @@ impl PartitionQueue {
         if numbered.is_some() {
             inner.next_sequence = sequence_after(inner.next_sequence, batch.records());
         }
+        inner.expected_bytes = batch.size_bytes().max(inner.expected_bytes / 2);
         let id = inner.next_id;
         inner.next_id += 1;
         inner.sent.push_back(SentBatch {

@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use crate::producer::config::Acks;
-use crate::producer::queue::{PartitionQueue, Schedule};
+use crate::producer::effects::Schedule;
+use crate::producer::queue::PartitionQueue;
 use crate::producer::shared::Shared;
 
 /// Bytes of batches in one request, beyond which the rest goes into the next.

@@ -14,8 +14,9 @@ use crate::error::{AdminError, ProduceError};
 use crate::metadata::{Freshness, TopicInfo};
 use crate::producer::batch::Identity;
 use crate::producer::config::ProducerConfig;
+use crate::producer::effects::{Effects, Recovery, Route, Schedule};
 use crate::producer::link;
-use crate::producer::queue::{Effects, PartitionQueue, Recovery, Route, Schedule};
+use crate::producer::queue::PartitionQueue;
 use crate::producer::sender::BrokerSender;
 use crate::producer::topic::TopicQueues;
 

@@ -73,7 +73,17 @@ impl BatchBuilder {
     /// A builder for a batch of at most `limit_bytes`, header included and before compression. A single record larger
     /// than that still gets a batch of its own, as Kafka's producers do.
     pub fn new(compression: Compression, limit_bytes: usize) -> BatchBuilder {
-        let mut buffer = Vec::with_capacity(HEADER_BYTES + limit_bytes.min(INITIAL_CAPACITY_BYTES));
+        BatchBuilder::with_capacity(compression, limit_bytes, limit_bytes.min(INITIAL_CAPACITY_BYTES))
+    }
+
+    /// As [`BatchBuilder::new`], with memory for `capacity_bytes` of records from the start: a writer that knows how
+    /// large its batches get saves the copies of growing there.
+    pub fn with_capacity(
+        compression: Compression,
+        limit_bytes: usize,
+        capacity_bytes: usize,
+    ) -> BatchBuilder {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES + capacity_bytes.min(limit_bytes));
         buffer.resize(HEADER_BYTES, 0);
         BatchBuilder {
             buffer,
