@@ -11,7 +11,6 @@ mean anything on a shared machine.
 """
 import argparse
 import json
-import mmap
 import os
 import signal
 import statistics
@@ -20,20 +19,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from bench_common import cpu_seconds, warm
+
 RECORD = (b'{"user":"alice","action":"viewed","page":"/catalogue/items/1234567","ms":187,"note":"' * 13)[:1024]
-
-
-def warm(gib):
-    """Touches and frees memory, so that neither rival pays for pages that the host took back."""
-    with mmap.mmap(-1, gib << 30) as memory:
-        for offset in range(0, gib << 30, 4096):
-            memory[offset] = 1
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def kafka_produce(bootstrap, topic, records):
