@@ -12,7 +12,7 @@ use crate::config::ClientConfig;
 use crate::connection::{Control, MESSAGE_BYTES_MAX, Repeat, dial};
 use crate::consumer::{Consumer, ConsumerConfig};
 use crate::error::{AdminError, ConnectError, ProduceError};
-use crate::metadata::{Freshness, Metadata, TopicInfo};
+use crate::metadata::{Freshness, Metadata, Missing, TopicInfo};
 use crate::producer::{Producer, ProducerConfig};
 
 /// A connection to a cluster. Cheap to clone; clones share metadata and control connections.
@@ -90,8 +90,20 @@ impl Client {
         &self.inner.config
     }
 
+    /// The topic as a reader asks for it: one that does not exist is an error.
     pub(crate) async fn topic(&self, name: &str, freshness: Freshness) -> Result<Arc<TopicInfo>, AdminError> {
-        self.inner.metadata.topic(&self.inner.config, &self.inner.control, name, freshness).await
+        let inner = &*self.inner;
+        inner.metadata.topic(&inner.config, &inner.control, name, freshness, Missing::Report).await
+    }
+
+    /// The topic as a writer asks for it: one that does not exist may be made.
+    pub(crate) async fn topic_to_write(
+        &self,
+        name: &str,
+        freshness: Freshness,
+    ) -> Result<Arc<TopicInfo>, AdminError> {
+        let inner = &*self.inner;
+        inner.metadata.topic(&inner.config, &inner.control, name, freshness, Missing::Create).await
     }
 
     pub(crate) async fn metadata(

@@ -41,6 +41,15 @@ pub(crate) enum Freshness {
     NewerThan(u64),
 }
 
+/// What to do about a topic that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Say so.
+    Report,
+    /// Have it created, where the broker's settings allow that. For writers only: reading must not make topics.
+    Create,
+}
+
 impl Freshness {
     /// Asked now: no cached answer is newer than the largest version.
     pub(crate) const ANEW: Freshness = Freshness::NewerThan(u64::MAX);
@@ -69,6 +78,7 @@ impl Metadata {
         control: &Control,
         name: &str,
         freshness: Freshness,
+        missing: Missing,
     ) -> Result<Arc<TopicInfo>, AdminError> {
         if let Some(known) = self.known(config, name, freshness) {
             return Ok(known);
@@ -77,7 +87,8 @@ impl Metadata {
         if let Some(known) = self.known(config, name, freshness) {
             return Ok(known);
         }
-        let request = grpc::MetadataRequest { topics: vec![name.to_owned()], allow_auto_create: true };
+        let allow_auto_create = missing == Missing::Create;
+        let request = grpc::MetadataRequest { topics: vec![name.to_owned()], allow_auto_create };
         let answer = self.ask(config, control, request).await?;
         let topic = answer.topics.into_iter().find(|t| t.name == name).ok_or_else(|| {
             AdminError::Protocol { call: "Metadata", reason: format!("topic {name} is not in it") }

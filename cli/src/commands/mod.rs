@@ -18,7 +18,7 @@ use crate::exit::{CliError, CliResult};
 pub(crate) fn run(cli: Cli) -> CliResult {
     let global = cli.global;
     match cli.command {
-        Command::Quickstart(args) => block_on(quickstart::run(args, &global)),
+        Command::Quickstart(args) => block_on(interruptible(quickstart::run(args, &global))),
         Command::Dev(args) => block_on(dev::run(args, &global)),
         Command::Broker(args) => block_on(broker::run(args, &global)),
         Command::Topic(topic) => block_on(topic::run(topic, &global)),
@@ -28,6 +28,14 @@ pub(crate) fn run(cli: Cli) -> CliResult {
         Command::Dump(args) => dump::run(&args, &global),
         Command::Bench(bench) => bench::run(bench, &global),
         Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Ends early at Ctrl-C, so that temporary folders go with the command.
+async fn interruptible(command: impl Future<Output = CliResult>) -> CliResult {
+    tokio::select! {
+        result = command => result,
+        _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
     }
 }
 

@@ -115,7 +115,7 @@ impl Assigned {
             if end <= self.fetch_from {
                 continue;
             }
-            let (topic, from) = (self.topic.clone(), self.fetch_from);
+            let (topic, from) = ((self.topic.clone(), self.topic_id), self.fetch_from);
             let max_bytes = config.max_decompressed_bytes;
             out.push(FetchedBatch::new(topic, self.partition, header, bytes, from, max_bytes));
             self.fetch_from = end;
@@ -162,6 +162,10 @@ impl Assignment {
     pub(crate) fn reindex(&mut self) {
         let keys = self.partitions.iter().map(|p| (p.topic_id, p.partition.0));
         self.by_id = keys.zip(0..).collect();
+    }
+
+    pub(crate) fn index_of_batch(&self, batch: &FetchedBatch) -> Option<usize> {
+        self.by_id.get(&(batch.topic_id, batch.partition().0)).copied()
     }
 
     pub(crate) fn index_of_id(&self, topic_id: &[u8], partition: i32) -> Option<usize> {

@@ -245,7 +245,7 @@ impl Consumer {
     ) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {
         loop {
             if let Some((batch, reader)) = &mut self.current {
-                let index = self.assignment.index_of(batch.topic(), batch.partition());
+                let index = self.assignment.index_of_batch(batch);
                 match reader.next() {
                     Some(Ok(record)) => {
                         self.set_position(index, record.offset.advance(1));
@@ -264,7 +264,7 @@ impl Consumer {
                     }
                 }
             } else if let Some(batch) = self.pending.pop_front() {
-                let index = self.assignment.index_of(batch.topic(), batch.partition());
+                let index = self.assignment.index_of_batch(&batch);
                 match batch.reader() {
                     Ok(reader) => self.current = Some((batch, reader)),
                     Err(error) => {
@@ -283,14 +283,14 @@ impl Consumer {
     fn hand_out(&mut self) -> Records {
         let mut batches = Vec::with_capacity(self.pending.len() + 1);
         if let Some((mut batch, _)) = self.current.take() {
-            if let Some(index) = self.assignment.index_of(batch.topic(), batch.partition()) {
+            if let Some(index) = self.assignment.index_of_batch(&batch) {
                 batch.skip_to(self.assignment.partitions[index].position);
             }
             batches.push(batch);
         }
         batches.extend(self.pending.drain(..));
         for batch in &batches {
-            let index = self.assignment.index_of(batch.topic(), batch.partition());
+            let index = self.assignment.index_of_batch(batch);
             self.set_position(index, batch.next_offset());
         }
         Records { batches }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_proto::record::{BatchHeader, ChecksumCheck, DecodeLimits, Header, RecordIter, decode_records};
-use highwater_proto::{Offset, PartitionIndex};
+use highwater_proto::{Offset, PartitionIndex, TopicId};
 
 use crate::error::ConsumeError;
 
@@ -31,6 +31,7 @@ pub struct ConsumerRecord {
 #[derive(Clone, Debug)]
 pub struct FetchedBatch {
     topic: Arc<str>,
+    pub(crate) topic_id: TopicId,
     partition: PartitionIndex,
     header: BatchHeader,
     bytes: Bytes,
@@ -40,14 +41,14 @@ pub struct FetchedBatch {
 
 impl FetchedBatch {
     pub(crate) fn new(
-        topic: Arc<str>,
+        (topic, topic_id): (Arc<str>, TopicId),
         partition: PartitionIndex,
         header: BatchHeader,
         bytes: Bytes,
         from: Offset,
         max_decompressed_bytes: usize,
     ) -> FetchedBatch {
-        FetchedBatch { topic, partition, header, bytes, from, max_decompressed_bytes }
+        FetchedBatch { topic, topic_id, partition, header, bytes, from, max_decompressed_bytes }
     }
 
     /// The topic.

@@ -36,6 +36,8 @@ pub(crate) struct PartitionQueue {
 struct Inner {
     route: Route,
     identity: Option<Identity>,
+    /// Whether the broker has acknowledged a batch under this identity.
+    is_known: bool,
     next_sequence: i32,
     next_id: u64,
     open: Option<OpenBatch>,
@@ -78,6 +80,7 @@ impl PartitionQueue {
         let inner = Inner {
             route,
             identity,
+            is_known: false,
             next_sequence: 0,
             next_id: 0,
             open: None,
@@ -166,6 +169,12 @@ impl PartitionQueue {
     /// Whether a batch may leave now.
     fn is_drainable(&self, inner: &Inner, now: impl FnOnce() -> Instant) -> bool {
         if !matches!(inner.phase, Phase::Running) {
+            return false;
+        }
+        // A broker that does not know the producer takes any sequence as its first (M-33). Were a second batch on its
+        // way while the first is refused, it would stand before it for good; so the first one goes alone.
+        let is_unknown = inner.identity.is_some() && !inner.is_known;
+        if is_unknown && inner.sent.iter().any(|batch| batch.whereabouts != Whereabouts::Waiting) {
             return false;
         }
         if inner.sent.iter().any(|batch| batch.whereabouts == Whereabouts::Waiting) {
@@ -300,6 +309,7 @@ impl PartitionQueue {
                 };
                 inner.settle_at(position, Ok(written), &mut effects);
                 inner.failures = 0;
+                inner.is_known = true;
             }
             code => self.refused(inner, position, code, &answer.message, &mut effects),
         }
@@ -378,6 +388,7 @@ impl PartitionQueue {
         inner.route = route;
         if let Some(identity) = identity {
             inner.identity = Some(identity);
+            inner.is_known = false;
             inner.next_sequence = 0;
             for batch in &mut inner.sent {
                 batch.payload = renumber(&batch.payload, identity, inner.next_sequence);
@@ -539,3 +550,7 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

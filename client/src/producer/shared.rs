@@ -62,7 +62,9 @@ impl Shared {
         let mut attempt = 0;
         loop {
             let error =
-                match tokio::time::timeout_at(deadline, self.client.topic(name, Freshness::Cached)).await {
+                match tokio::time::timeout_at(deadline, self.client.topic_to_write(name, Freshness::Cached))
+                    .await
+                {
                     Ok(Ok(info)) => return Ok(self.keep_topic(&info)),
                     Ok(Err(error)) => error,
                     Err(_) => AdminError::TimedOut { call: "Metadata", after: self.config.topic_timeout },
