@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::partition::Partition;
+use crate::partition::{Pace, Partition};
 use crate::service::Services;
 
 /// A checkpoint every so many rounds: it saves the next start some reading, and nothing depends on it.
@@ -41,9 +41,10 @@ impl Housekeeper {
         let work = move || {
             let interval = services.config().background_interval;
             let mut round = 0;
+            let mut pace = Pace::default();
             while !watched.wait(interval) {
                 round += 1;
-                go_round(&services, round);
+                go_round(&services, round, &mut pace);
             }
         };
         let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(work)?;
@@ -61,7 +62,7 @@ impl Housekeeper {
     }
 }
 
-fn go_round(services: &Services, round: u64) {
+fn go_round(services: &Services, round: u64, pace: &mut Pace) {
     let now_ms = services.clock.unix_ms();
     for partition in services.partitions.all() {
         // Topics that do not wait for the disk still reach it before long.
@@ -71,8 +72,11 @@ fn go_round(services: &Services, round: u64) {
             checkpoint(&partition);
         }
     }
-    // Every round, since a reader may have kept a retired segment from reuse until now.
-    services.partitions.reuse_retired();
+    pace.note(services.clock.monotonic(), services.metrics.bytes_appended.get());
+    if pace.is_slow() {
+        // Every such round, since a reader may have kept a retired segment from reuse until now.
+        services.partitions.reuse_retired();
+    }
     if let Err(error) = services.partitions.directory().sweep(REMOVALS_PER_ROUND) {
         tracing::warn!(%error, "could not remove deleted files yet");
     }

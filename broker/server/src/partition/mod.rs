@@ -8,12 +8,14 @@
 mod flusher;
 mod outcome;
 mod owner;
+mod pace;
 mod preparer;
 mod table;
 mod watch;
 
 pub(crate) use outcome::{AckedBatch, DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
+pub(crate) use pace::Pace;
 pub(crate) use table::PartitionTable;
 pub use table::{CloseError, OpenError};
 pub(crate) use watch::Watcher;

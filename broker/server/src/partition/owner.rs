@@ -17,6 +17,7 @@ use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 
 use super::flusher::FlushQueue;
 use super::outcome::{AckedBatch, DeleteRecordsError, FetchError, Fetched, ListOffsetsError, ProduceError};
+use super::pace::Pace;
 use super::preparer::PrepareQueue;
 use super::table::log_config;
 use super::watch::{Watch, Watcher};
@@ -63,6 +64,8 @@ struct State {
     watches: Vec<Watch>,
     flushing: Flushing,
     preparing: Preparing,
+    pace: Pace,
+    bytes_appended: u64,
     gone: bool,
 }
 
@@ -124,6 +127,8 @@ impl Partition {
             watches: Vec::new(),
             flushing: Flushing::Idle,
             preparing: Preparing::No,
+            pace: Pace::default(),
+            bytes_appended: 0,
             gone: false,
         };
         Partition { id, state: Mutex::new(state), settings: RwLock::new(settings), queues, clock, metrics }
@@ -174,6 +179,7 @@ impl Partition {
             }
         };
         self.count(&appended, batch.len());
+        state.bytes_appended += batch.len() as u64;
         let mut released = Released::default();
         let log_end = state.log.log_end();
         if state.progress.appended(log_end).is_some() {
@@ -253,7 +259,10 @@ impl Partition {
                 state.flush_failed(self.id, &error, &mut released);
             }
         }
-        let wants_space = state.preparing == Preparing::No && state.log.needs_preparation();
+        let bytes_appended = state.bytes_appended;
+        state.pace.note(began, bytes_appended);
+        let wants_space =
+            state.preparing == Preparing::No && state.pace.is_slow() && state.log.needs_preparation();
         if wants_space {
             state.preparing = Preparing::Asked;
         }
