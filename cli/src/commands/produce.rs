@@ -102,17 +102,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     };
     let producer = client.producer(config).await?;
     let mut sending = Sending::new(args, producer);
-    let interrupted = tokio::select! {
-        sent = sending.send_all(read_lines(input)) => { sent?; false }
-        _ = tokio::signal::ctrl_c() => true,
+    let sent = tokio::select! {
+        sent = sending.send_all(read_lines(input)) => sent,
+        _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
     };
-    let error = sending.finish().await;
+    // Whatever ended the sending, what was sent is waited for and told.
+    let unacknowledged = sending.finish().await;
     sending.report(global.output)?;
-    match error {
-        Some(error) => Err(error),
-        None if interrupted => Err(CliError::interrupted()),
-        None => Ok(()),
-    }
+    unacknowledged.map_or(sent, Err)
 }
 
 /// Reads whole lines on a thread of their own, since standard input blocks; bounded, so that a slow broker slows it.

@@ -66,7 +66,8 @@ impl Producer {
     }
 
     /// Takes a record for sending. Returns as soon as its bytes are in a batch; waits while `buffer_memory` is full,
-    /// and, for the first record of a topic, until the topic is known.
+    /// and, for the first record of a topic, until the topic is known. A call that is dropped before it returns may
+    /// or may not have taken the record.
     ///
     /// # Errors
     /// Only what can be said at once (unknown topic or partition, too large, closed); the rest is the delivery's.

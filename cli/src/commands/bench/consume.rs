@@ -31,7 +31,7 @@ pub(crate) struct Args {
     prefetch_bytes: usize,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
+pub(crate) fn run(args: &Args, global: &Global) -> CliResult<Report> {
     let control = runtime()?;
     let client = control.block_on(global.connect())?;
     let topic = control.block_on(BenchTopic::prepare(&client, &args.load))?;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
     })?;
     let report = Report::new("consume", &args.load, None, &topic, &measured, cost.end());
     control.block_on(topic.clean_up(&client, &args.load))?;
-    report.print(global.output)
+    Ok(report)
 }
 
 /// Writes what will be read; not measured.

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     rate: u64,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
+pub(crate) fn run(args: &Args, global: &Global) -> CliResult<Report> {
     if args.load.clients > 1 {
         return Err(
             CliError::usage("bench latency has one producer and one consumer").hint("leave --clients out")
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
         let report = Report::new("latency", &args.load, Some(args.rate), &topic, &measured, cost.end());
         producer.close().await?;
         topic.clean_up(&client, &args.load).await?;
-        report.print(global.output)
+        Ok(report)
     })
 }
 

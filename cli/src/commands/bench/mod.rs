@@ -15,6 +15,7 @@ mod server;
 
 use crate::args::Global;
 use crate::exit::CliResult;
+use crate::progress;
 
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
@@ -28,9 +29,13 @@ pub(crate) enum Bench {
 }
 
 pub(crate) fn run(bench: Bench, global: &Global) -> CliResult {
-    match bench {
+    let progress = progress::busy("measuring");
+    // It draws on standard error and ends before the report goes to standard output.
+    let report = match bench {
         Bench::Produce(args) => produce::run(&args, global),
         Bench::Consume(args) => consume::run(&args, global),
         Bench::Latency(args) => latency::run(&args, global),
-    }
+    };
+    progress.finish_and_clear();
+    report?.print(global.output)
 }

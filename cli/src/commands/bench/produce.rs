@@ -26,7 +26,7 @@ pub(crate) struct Args {
     rate: Option<u64>,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
+pub(crate) fn run(args: &Args, global: &Global) -> CliResult<Report> {
     let control = runtime()?;
     let client = control.block_on(global.connect())?;
     let topic = control.block_on(BenchTopic::prepare(&client, &args.load))?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
     })?;
     let report = Report::new("produce", &args.load, args.rate, &topic, &measured, cost.end());
     control.block_on(topic.clean_up(&client, &args.load))?;
-    report.print(global.output)
+    Ok(report)
 }
 
 struct Run<'a> {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::exit::{CliError, CliResult, Exit};
 use crate::output::{bytes, count, print, table};
+use crate::progress;
 use partition::{PartitionReport, inspect};
 
 /// Options of `dump`.
@@ -41,9 +42,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> CliResult {
             return Err(CliError::new(Exit::NotFound, message)
                 .hint("give a broker's data directory, a partition's directory or a .log file"));
         }
+        let progress = progress::bar(Some(found.len() as u64), "verifying");
         for (dir, only) in found {
             partitions.push(inspect(&dir, only.as_deref(), args.batches)?);
+            progress.inc(1);
         }
+        progress.finish_and_clear();
     }
     let damaged = partitions.iter().map(PartitionReport::problems).sum();
     print(global.output, &Report { partitions, damaged }, text)?;
