@@ -7,3 +7,4 @@
 pub mod flags;
 pub mod sample;
 pub mod scratch_log;
+pub mod steady_log;

@@ -17,6 +17,7 @@ use crate::counters;
 use crate::epochs::Change;
 use crate::error::{IoFault, fault};
 use crate::log::{Health, PartitionLog, RottenRange};
+use crate::open::remove_segment_files;
 use crate::prepare;
 use crate::producers::{ProducerError, ProducerVerdict};
 use crate::segment::{Active, IndexBuilder, IndexOnDisk, Sealed, SegmentReader};
@@ -283,6 +284,7 @@ impl PartitionLog {
             reader,
             file,
             data_bytes: 0,
+            opened_bytes: 0,
             allocated_bytes,
             spoilt_bytes: 0,
             created_ms: now_ms,
@@ -318,7 +320,9 @@ impl PartitionLog {
         if old.data_bytes == 0 {
             // Nothing was ever written to it, or an append to it failed: its name must not stay.
             old.reader.retire();
-            self.shared.remove_later(old.reader.log_path.clone());
+            if let Err(error) = remove_segment_files(&self.shared, &self.directory, old.base()) {
+                tracing::warn!(%error, "an empty segment stays");
+            }
             return;
         }
         if old.dirty {

@@ -133,6 +133,7 @@ impl PartitionLog {
     /// Whether a checkpoint would save the next opening any reading.
     pub fn needs_checkpoint(&self) -> bool {
         self.health == Health::Good
+            && !self.unflushed.epochs
             && (self.sealed.iter().any(|sealed| sealed.unwritten && sealed.end <= self.flushed_end)
                 || self.index_of_active().is_some()
                 || self.lacks_snapshot())
@@ -247,7 +248,8 @@ impl PartitionLog {
         }
         while self.snapshots.len() > SNAPSHOTS_KEPT {
             let oldest = self.snapshots.remove(0);
-            self.shared.remove_later(self.directory.join(file_name(oldest, SNAPSHOT_SUFFIX)));
+            // At once: its name may be given to another one before anybody sweeps.
+            let _ = self.shared.disk.remove_file(&self.directory.join(file_name(oldest, SNAPSHOT_SUFFIX)));
         }
     }
 

@@ -55,6 +55,15 @@ impl LeaderEpochs {
         Some((self.entries.get(after.checked_sub(1)?)?.0, end))
     }
 
+    /// Puts what the batches from `from` to `end` say in the place of what was known of them.
+    pub(crate) fn replace_range(&mut self, from: Offset, end: Offset, seen: &LeaderEpochs) {
+        let later = self.entries.split_off(self.entries.partition_point(|(_, start)| *start < end));
+        self.entries.truncate(self.entries.partition_point(|(_, start)| *start < from));
+        for (epoch, start) in seen.entries.iter().chain(&later) {
+            let _ = self.assign(*epoch, *start);
+        }
+    }
+
     /// Forgets epochs that begin at or after the log's new end.
     pub(crate) fn truncate_end(&mut self, end: Offset) -> Change {
         let before = self.entries.len();

@@ -67,13 +67,19 @@ pub struct SyncedFlush {
     marker: Marker,
     generation: u64,
     result: Result<(), IoFault>,
+    /// The leader epochs could not be written; they can be learnt from the data.
+    epochs_result: Result<(), IoFault>,
 }
 
 impl FlushTicket {
     /// Waits until everything is on the device, or has failed.
     pub fn sync(self) -> SyncedFlush {
+        let epochs_result = match &self.epochs {
+            Some(epochs) => self.shared.replace_file(&self.directory.join(EPOCHS_FILE), epochs),
+            None => Ok(()),
+        };
         let result = self.run();
-        SyncedFlush { marker: self.marker, generation: self.generation, result }
+        SyncedFlush { marker: self.marker, generation: self.generation, result, epochs_result }
     }
 
     /// The offset this flush makes durable.
@@ -84,9 +90,6 @@ impl FlushTicket {
     fn run(&self) -> Result<(), IoFault> {
         for file in &self.files {
             file.sync_data().map_err(fault("sync a file of", &self.directory))?;
-        }
-        if let Some(epochs) = &self.epochs {
-            self.shared.replace_file(&self.directory.join(EPOCHS_FILE), epochs)?;
         }
         // A new segment's name must be there before its data counts (rule M-21).
         if self.sync_directory || self.epochs.is_some() {
@@ -153,6 +156,11 @@ impl PartitionLog {
         }
         if let Health::Poisoned { reason } = &self.health {
             return Err(FlushError::Poisoned { reason: reason.clone() });
+        }
+        if let Err(error) = flush.epochs_result {
+            // Recovery learns them from the batches; until they are written no checkpoint may keep it from looking.
+            tracing::warn!(partition = %self.topic_partition, %error, "the leader epochs were not written");
+            self.unflushed.epochs = true;
         }
         // After a truncation the marker may speak of bytes that are gone.
         if flush.generation == self.generation && flush.marker.end >= self.flushed_end {

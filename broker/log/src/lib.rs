@@ -10,6 +10,7 @@
 
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 mod counters;
 pub mod epochs;
@@ -37,6 +38,7 @@ mod truncate;
 
 pub use append::{AppendError, Appended, Novelty};
 pub use checkpoint::{CheckpointError, CheckpointTicket, CloseError, WrittenCheckpoint};
+pub use compaction::{CleanedSegments, Compacted, CompactionError, CompactionTicket};
 pub use config::{CleanupPolicy, LogConfig, LogDirConfig};
 pub use counters::Counters;
 pub use error::IoFault;

@@ -86,6 +86,8 @@ impl Shared {
 
 /// How names of half-written files end.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// How names of copies end that have not taken their segment's place yet.
+pub(crate) const CLEANED_SUFFIX: &str = ".cleaned";
 /// How names of files and directories end that are to be removed.
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 
@@ -148,6 +150,8 @@ pub struct PartitionLog {
     pub(crate) rotten: Vec<RottenRange>,
     pub(crate) unflushed: Unflushed,
     pub(crate) state_file: StateFile,
+    /// Below it every key was compacted in this life of the log; compacting again is no harm.
+    pub(crate) cleaned_end: Offset,
     /// End offsets of the producer snapshots on disk, oldest first.
     pub(crate) snapshots: Vec<Offset>,
     /// Keeps a checkpoint that is being written from outliving a truncation: the generation it must still be.
@@ -213,6 +217,7 @@ impl PartitionLog {
             rotten: Vec::new(),
             unflushed: Unflushed::default(),
             state_file: StateFile::default(),
+            cleaned_end: Offset::ZERO,
             snapshots: Vec::new(),
             gate: Arc::default(),
             generation: 0,
@@ -369,5 +374,14 @@ impl PartitionLog {
         state::write_state(&*file, sequence, &state).map_err(fault("write", &path))?;
         self.state_file.sequence = sequence;
         Ok(())
+    }
+
+    /// Writes `partition.state` and syncs it. A failed sync stops the log.
+    pub(crate) fn write_state_durably(&mut self) -> Result<(), IoFault> {
+        self.write_state(Ending::Open)?;
+        let path = self.directory.join(STATE_FILE);
+        let file = self.state_file.file.as_ref().expect("the state was just written");
+        let synced = file.sync_data().map_err(fault("sync", &path));
+        synced.inspect_err(|error| self.poison(error))
     }
 }

@@ -12,7 +12,7 @@ use highwater_proto::{Offset, TopicPartition};
 use crate::config::LogConfig;
 use crate::counters;
 use crate::error::{IoFault, fault};
-use crate::log::{DELETED_SUFFIX, PartitionLog, Shared, TEMPORARY_SUFFIX};
+use crate::log::{CLEANED_SUFFIX, DELETED_SUFFIX, PartitionLog, Shared, TEMPORARY_SUFFIX};
 use crate::recovery::Recovery;
 use crate::segment::{INDEX_SUFFIX, LOG_SUFFIX, SegmentReader, file_name, parse_file_name};
 use crate::snapshot::SNAPSHOT_SUFFIX;
@@ -114,8 +114,12 @@ pub(crate) fn list(shared: &Shared, directory: &Path) -> Result<Listing, IoFault
             listing.snapshots.push(end);
         } else if name == STATE_FILE {
             listing.has_state = true;
-        } else if name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(DELETED_SUFFIX) {
+        } else if name.ends_with(DELETED_SUFFIX) {
             shared.remove_later(directory.join(name));
+        } else if name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(CLEANED_SUFFIX) {
+            // At once: the same names are about to be used again.
+            let path = directory.join(name);
+            shared.disk.remove_file(&path).map_err(fault("remove", &path))?;
         }
     }
     Ok(listing)

@@ -18,6 +18,9 @@ use crate::error::{IoFault, fault};
 const FILE_BYTES_MIN: u64 = 2048;
 const PIECE_BYTES: usize = 1 << 20;
 
+/// A zeroed file with its length.
+pub(crate) type Space = (Arc<dyn DiskFile>, u64);
+
 /// The pool of one data directory.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -82,12 +85,7 @@ impl Pool {
     }
 
     /// Gives out a zeroed file of `bytes_min` to `bytes_max` bytes under a new name, opened; `None` if there is none.
-    pub(crate) fn take(
-        &self,
-        name: &Path,
-        bytes_min: u64,
-        bytes_max: u64,
-    ) -> Result<Option<(Arc<dyn DiskFile>, u64)>, IoFault> {
+    pub(crate) fn take(&self, name: &Path, bytes_min: u64, bytes_max: u64) -> Result<Option<Space>, IoFault> {
         let mut state = self.lock();
         let fits = |file: &Pooled| {
             matches!(file.stage, Stage::Ready) && (bytes_min..=bytes_max).contains(&file.bytes)

@@ -75,12 +75,16 @@ struct Target {
     /// The segment ends before the bound does, so the bound needs no looking for.
     segment_end: Offset,
     located: Option<Located>,
+    /// From here on the data was written so lately that its pages are taken to be in memory.
+    hot_from: u64,
 }
 
 /// Where the walk for the first batch starts, and where the walk for the last one may.
 #[derive(Clone, Copy, Debug)]
 struct Located {
     start: u64,
+    /// No batch from there on has a lower offset.
+    start_offset: Offset,
     skip_to: u64,
 }
 
@@ -93,7 +97,11 @@ impl Target {
         // The entry found for the bound begins no later than the bound: everything before it lies below.
         let bound = index::seek_offset(entries, relative(bound_end.min(self.segment_end)));
         let skip_to = far.position.min(bound.position).max(start.position);
-        Located { start: u64::from(start.position), skip_to: u64::from(skip_to) }
+        Located {
+            start: u64::from(start.position),
+            start_offset: self.reader.base.advance(i64::from(start.relative_offset)),
+            skip_to: u64::from(skip_to),
+        }
     }
 }
 
@@ -138,12 +146,14 @@ impl PartitionLog {
                 data_bytes: sealed.data_bytes,
                 segment_end: sealed.end,
                 located: None,
+                hot_from: u64::MAX,
             },
             (None, Some(active)) => Target {
                 reader: Arc::clone(&active.reader),
                 data_bytes: active.data_bytes,
                 segment_end: self.log_end,
                 located: None,
+                hot_from: active.opened_bytes.max(active.data_bytes.saturating_sub(HOT_BYTES)),
             },
             (None, None) => return None,
         };
@@ -164,6 +174,9 @@ impl ReadPlan {
     pub fn is_resident(&self) -> bool {
         let Some(target) = &self.target else { return true };
         let Some(located) = target.located else { return false };
+        if located.start >= target.hot_from {
+            return true;
+        }
         let Ok(map) = target.reader.map(target.data_bytes) else { return false };
         self.shared.disk.is_resident(self.window(target, located, &map)).unwrap_or(false)
     }
@@ -223,7 +236,7 @@ impl ReadPlan {
             }
         })?;
         let walk = Walk { target, data: &map[..target.data_bytes as usize] };
-        let (start, first) = walk.find_first(located.start, self.from)?;
+        let (start, first) = walk.find_first(located, self.from)?;
         let Some(first) = first else {
             // Compaction can leave a segment that ends before its last offsets: read on in the next one.
             return Ok(ReadSlice { bytes: Bytes::new(), next: target.segment_end.min(self.bound_end) });
@@ -236,6 +249,9 @@ impl ReadPlan {
     }
 }
 
+/// So much of what was appended last is read without asking whether it is in memory: readers that keep up cost no call
+/// of the kernel.
+const HOT_BYTES: u64 = 32 << 20;
 /// How far beyond the last index entry a read looks at most when it asks for pages: batches are rarely larger.
 const LAST_WALK_BYTES: usize = 1 << 20;
 
@@ -254,7 +270,7 @@ impl Walk<'_> {
         match BatchHeader::parse(rest) {
             Ok(header)
                 if header.size_bytes() <= rest.len()
-                    && header.base_offset >= self.target.reader.base
+                    && header.base_offset >= expected
                     && header.next_offset() <= self.target.segment_end =>
             {
                 Ok(Some(header))
@@ -267,13 +283,14 @@ impl Walk<'_> {
     }
 
     /// The first batch that ends after `from`.
-    fn find_first(&self, start: u64, from: Offset) -> Result<(u64, Option<BatchHeader>), ReadError> {
-        let mut position = start;
-        while let Some(header) = self.header(position, from)? {
+    fn find_first(&self, located: Located, from: Offset) -> Result<(u64, Option<BatchHeader>), ReadError> {
+        let (mut position, mut next) = (located.start, located.start_offset);
+        while let Some(header) = self.header(position, next)? {
             if header.next_offset() > from {
                 return Ok((position, Some(header)));
             }
             position += header.size_bytes() as u64;
+            next = header.next_offset();
         }
         Ok((position, None))
     }

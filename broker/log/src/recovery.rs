@@ -5,12 +5,14 @@
 //! served and never truncated (rule M-20). Beyond it a bad batch is a torn write, and the log ends there. Only bytes
 //! that no index header speaks of are read, so opening does not take longer with more data.
 
+use std::cmp::Ordering;
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_env::DiskFile;
-use highwater_proto::Offset;
+use highwater_proto::record::BatchHeader;
+use highwater_proto::{LeaderEpoch, Offset};
 
 use crate::counters;
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
@@ -216,6 +218,8 @@ impl<'a> Recovery<'a> {
         let (path, base) = (reader.log_path.clone(), reader.base);
         let mut walk = self.start_walk(&reader, &*file, file_bytes, header, next_base);
         let started_at = walk.position;
+        let walked_from = walk.next;
+        let mut epochs = LeaderEpochs::default();
         // A segment before the marker's was flushed whole, up to the next one's first offset.
         let flushed_end = match (base < self.marker.segment_base, next_base) {
             (true, Some(next)) => next.min(self.marker.end),
@@ -224,7 +228,7 @@ impl<'a> Recovery<'a> {
             (false, _) => base,
         };
         loop {
-            let reason = walk.run(&mut self.log.epochs).map_err(fault("read", &path))?;
+            let reason = walk.run(&mut epochs).map_err(fault("read", &path))?;
             if walk.next >= flushed_end {
                 self.note_tail(&walk, reason).map_err(fault("read", &path))?;
                 break;
@@ -243,11 +247,14 @@ impl<'a> Recovery<'a> {
         }
         self.scanned_bytes += walk.position.saturating_sub(started_at);
         let SegmentWalk { position: data_bytes, next, index, created_ms, .. } = walk;
+        // A truncation may have been faster than the epochs' file: what is walked tells by itself.
+        self.log.epochs.replace_range(walked_from, next, &epochs);
         self.log.log_end = next;
         Ok(Active {
             reader,
             file,
             data_bytes,
+            opened_bytes: data_bytes,
             allocated_bytes: file_bytes,
             spoilt_bytes: 0,
             index,
@@ -285,7 +292,25 @@ impl<'a> Recovery<'a> {
                 None => (IndexBuilder::new(reader.base, interval), 0, reader.base, None),
             };
         let scanner = Scanner::new(file, file_bytes);
-        SegmentWalk { scanner, index, position, next, limit: next_base, created_ms, file_bytes }
+        let flushed = match reader.base.cmp(&self.marker.segment_base) {
+            Ordering::Less => (u64::MAX, None),
+            Ordering::Equal => (self.marker.position, Some(self.marker.end)),
+            Ordering::Greater => (0, None),
+        };
+        let epoch_max =
+            self.state.map(|state| state.last_epoch.max(self.log.epochs.last().unwrap_or_default()));
+        SegmentWalk {
+            scanner,
+            index,
+            position,
+            next,
+            limit: next_base,
+            flushed,
+            epoch: LeaderEpoch::UNKNOWN,
+            epoch_max,
+            created_ms,
+            file_bytes,
+        }
     }
 
     /// Counts what lies beyond the end as torn, unless it is space without data. Without a marker it is kept aside.
@@ -443,6 +468,11 @@ struct SegmentWalk<'f> {
     next: Offset,
     /// The next segment's first offset: nothing in this one can reach beyond it.
     limit: Option<Offset>,
+    /// Bytes known to be flushed, and the offset after them.
+    flushed: (u64, Option<Offset>),
+    epoch: LeaderEpoch,
+    /// The newest epoch of flushed batches, if known.
+    epoch_max: Option<LeaderEpoch>,
     created_ms: Option<i64>,
     file_bytes: u64,
 }
@@ -462,15 +492,31 @@ impl SegmentWalk<'_> {
                 // A whole batch of an earlier life of this file: the data ends before it.
                 return Ok(ScanStop::Stale);
             }
-            if self.limit.is_some_and(|limit| header.next_offset() > limit) {
+            if !self.follows(&header) {
                 return Ok(ScanStop::NoBatch);
             }
+            self.epoch = header.leader_epoch;
             self.index.push(self.position, &header);
             let _ = epochs.assign(header.leader_epoch, header.base_offset);
             self.created_ms.get_or_insert(header.max_timestamp_ms);
             self.position += header.size_bytes() as u64;
             self.next = header.next_offset();
         }
+    }
+}
+
+impl SegmentWalk<'_> {
+    /// Offset and epoch lie outside the checksum, so whether they can be right is to be seen from what is around them.
+    /// Compaction leaves gaps only in what was flushed.
+    fn follows(&self, header: &BatchHeader) -> bool {
+        let (flushed_bytes, flushed_end) = self.flushed;
+        let below = |limit: Option<Offset>| limit.is_none_or(|limit| header.next_offset() <= limit);
+        let in_place = if self.position < flushed_bytes {
+            below(flushed_end) && self.epoch_max.is_none_or(|max| header.leader_epoch <= max)
+        } else {
+            header.base_offset == self.next
+        };
+        in_place && below(self.limit) && header.leader_epoch >= self.epoch
     }
 }
 

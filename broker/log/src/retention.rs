@@ -7,12 +7,11 @@ use highwater_proto::Offset;
 
 use crate::append::AppendError;
 use crate::checkpoint::CloseError;
-use crate::error::{IoFault, fault};
+use crate::error::IoFault;
 use crate::flush::FlushError;
 use crate::log::{Health, PartitionLog};
 use crate::open::retire_segment;
 use crate::segment::Sealed;
-use crate::state::{Ending, STATE_FILE};
 
 /// Why the log's start could not be moved. The log is as it was, or has its new start and still to lose its old files.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +109,7 @@ impl PartitionLog {
                 let _ = self.flush()?;
             }
             let before = std::mem::replace(&mut self.log_start, start);
-            if let Err(error) = self.record_start() {
+            if let Err(error) = self.write_state_durably() {
                 self.log_start = before;
                 return Err(error.into());
             }
@@ -133,14 +132,6 @@ impl PartitionLog {
             removed.bytes += self.sealed.remove(0).data_bytes;
         }
         Ok(removed)
-    }
-
-    fn record_start(&mut self) -> Result<(), IoFault> {
-        self.write_state(Ending::Open)?;
-        let path = self.directory.join(STATE_FILE);
-        let file = self.state_file.file.as_ref().expect("the state was just written");
-        let synced = file.sync_data().map_err(fault("sync", &path));
-        synced.inspect_err(|error| self.poison(error))
     }
 }
 

@@ -324,6 +324,8 @@ pub(crate) struct Active {
     pub(crate) reader: Arc<SegmentReader>,
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) data_bytes: u64,
+    /// How much there was when the log was opened: what came later was written through the page cache.
+    pub(crate) opened_bytes: u64,
     /// Space is reserved up to here.
     pub(crate) allocated_bytes: u64,
     /// Bytes up to here may hold the remains of an append that failed; 0 if there was none.

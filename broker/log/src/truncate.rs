@@ -139,6 +139,7 @@ impl PartitionLog {
         self.drop_data(end, kept, now_ms)?;
         self.log_end = end;
         self.high_watermark = self.high_watermark.min(end);
+        self.cleaned_end = self.cleaned_end.min(end);
         let _ = self.epochs.truncate_end(end);
         self.unflushed.epochs = created;
         if created {
@@ -234,6 +235,7 @@ impl PartitionLog {
             reader,
             file,
             data_bytes: kept.position,
+            opened_bytes: kept.position,
             allocated_bytes: kept.position,
             spoilt_bytes: 0,
             index,

@@ -7,17 +7,8 @@ mod world;
 use highwater_proto::Offset;
 use proptest::prelude::*;
 use world::{
-    Op, World, crashing_op, failing_op, partition_path, plain_op, shrinking_op, small_config, story,
+    Op, World, crashing_op, failing_op, partition_path, plain_op, shrinking_op, small_config, stories, story,
 };
-
-fn config() -> ProptestConfig {
-    ProptestConfig {
-        cases: 1000,
-        failure_persistence: None,
-        max_shrink_iters: 2000,
-        ..ProptestConfig::default()
-    }
-}
 
 fn play(seed: u64, ops: &[Op]) -> World {
     let mut world = World::new(seed, small_config());
@@ -28,7 +19,7 @@ fn play(seed: u64, ops: &[Op]) -> World {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(stories())]
 
     #[test]
     fn after_a_power_cut_the_log_is_a_prefix_that_holds_everything_flushed((seed, ops) in story(plain_op(), 40)) {

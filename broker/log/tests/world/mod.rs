@@ -109,6 +109,17 @@ pub struct World {
 
 pub const PATH: &str = "/data";
 
+/// A thousand stories for each property, or as many more as the environment asks for.
+pub fn stories() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(1000),
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        ..default
+    }
+}
+
 pub fn small_config() -> LogConfig {
     LogConfig {
         segment_bytes_max: 4096,
@@ -158,7 +169,9 @@ impl World {
 
     /// Opens directory and partition and returns what recovery said.
     pub fn open_raw(&self) -> (LogDir, PartitionLog, RecoveryReport) {
-        let config = LogDirConfig::new("sim", BrokerId(1));
+        // So few that they are thrown out all the time.
+        let config =
+            LogDirConfig { maps_max: 2, index_cache_bytes_max: 256, ..LogDirConfig::new("sim", BrokerId(1)) };
         let random = SimRandom::new(1);
         let disk: Arc<SimDisk> = Arc::clone(&self.disk);
         let clock: Arc<SimClock> = Arc::clone(&self.clock);
@@ -201,7 +214,24 @@ impl World {
         self.batches.retain(|batch| batch.next() <= end);
         self.flushed = end;
         assert_eq!(self.log().flushed_end().get(), end, "what recovery shows is durable");
+        self.check_epochs();
         self.check_contents();
+    }
+
+    /// Each epoch begins where its first batch does (invariant I6).
+    fn check_epochs(&mut self) {
+        let mut expected: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        for batch in &self.batches {
+            if expected.last().is_none_or(|(epoch, _)| *epoch < batch.header.leader_epoch) {
+                expected.push((batch.header.leader_epoch, batch.header.base_offset));
+            }
+        }
+        // The one in force at the start may have begun below it.
+        let (start, end) = (self.log_start, self.end());
+        expected.retain(|(_, first)| *first > start);
+        let mut known = self.log().epochs().entries().to_vec();
+        known.retain(|(_, first)| *first > start && *first < end);
+        assert_eq!(known, expected);
     }
 
     /// A batch that was refused with an I/O error may stand at the end, in the place of later unflushed ones.
