@@ -11,9 +11,11 @@ mod listener;
 mod metadata;
 mod metrics;
 mod partition;
-mod service;
+pub mod service;
 
 pub use broker::{Broker, Environment, StartError, StopError};
 pub use config::{BrokerConfig, ConfigError, Sources};
+pub use metadata::ChangeError;
 pub use metrics::Metrics;
+pub use partition::{CloseError, DeleteRecordsError, FetchError, ListOffsetsError, OpenError, ProduceError};
 pub use service::Services;

@@ -244,6 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_every_setting_with_its_default_and_words() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let row = |name: &str, default: &str, text: &str| {
+            let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+            format!("| `{name}` | {default} | {text} |\n")
+        };
+        let broker = keys::KEYS.iter().map(|key| row(key.name, key.default, key.text));
+        let topic = highwater_core::settings::KEYS.iter().map(|key| row(key.name, key.default, key.text));
+        for row in broker.chain(topic) {
+            assert!(page.contains(&row), "docs/configuration.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn the_table_is_sorted_and_every_default_is_legal() {
         assert!(keys::KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
         assert!(parse("data.dir = '/d'").is_ok());

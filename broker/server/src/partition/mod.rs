@@ -13,7 +13,7 @@ mod preparer;
 mod table;
 mod watch;
 
-pub(crate) use outcome::{AckedBatch, DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
+pub use outcome::{AckedBatch, DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
 pub(crate) use pace::Pace;
 pub(crate) use table::PartitionTable;
