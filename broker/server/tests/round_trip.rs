@@ -122,3 +122,49 @@ async fn history_replays_from_a_time_and_deleted_records_stay_deleted() {
     }
     broker.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compacted_topic_keeps_the_last_value_of_each_key_at_its_offset() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(BrokerConfig {
+        background_interval: Duration::from_millis(20),
+        ..BrokerConfig::ephemeral(directory.path())
+    });
+    let broker = broker.await.unwrap();
+    let client = connect(&broker).await;
+    let topic = NewTopic::new("state").config("cleanup.policy", "compact").config("segment.bytes", "16384");
+    let topic = topic.config("min.cleanable.dirty.ratio", "0.01");
+    client.admin().create_topic(topic).await.unwrap();
+    let producer = client.producer(ProducerConfig::default()).await.unwrap();
+    let unkeyed = producer.send(Record::new("state").value("no key")).await.unwrap().await;
+    assert!(unkeyed.is_err(), "a compacted topic takes no records without a key");
+    let mut last = std::collections::BTreeMap::new();
+    for number in 0..800 {
+        let (key, value) = (format!("key-{}", number % 10), format!("value-{number}-{}", "x".repeat(50)));
+        let record = Record::new("state").key(&key).value(&value);
+        let delivery = producer.send(record).await.unwrap().await.unwrap();
+        last.insert(key, (delivery.offset.unwrap().0, value));
+    }
+    // Nothing says when the compactor is done but the log itself: read it until most of it is gone.
+    let mut stored = Vec::new();
+    while stored.is_empty() || stored.len() > 400 {
+        let end = client.admin().list_offsets("state", Position::End).await.unwrap()[0].0;
+        let mut consumer = client.consumer(ConsumerConfig::default());
+        consumer.assign_all("state", Position::Beginning).await.unwrap();
+        stored.clear();
+        while consumer.position("state", 0).unwrap().0 < end {
+            let records = consumer.poll(Duration::from_secs(10)).await.unwrap();
+            for record in records.iter() {
+                let record = record.unwrap();
+                let text = |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+                stored.push((text(record.key), record.offset.0, text(record.value)));
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    for (key, offset, value) in stored {
+        seen.insert(key, (offset, value));
+    }
+    assert_eq!(seen, last);
+    broker.stop().await.unwrap();
+}

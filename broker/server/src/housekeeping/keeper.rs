@@ -1,4 +1,4 @@
-//! The thread and its rounds.
+//! Two threads and their rounds: one for short work on every partition, one for compaction, which takes long.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,12 +11,16 @@ use crate::service::Services;
 const ROUNDS_PER_CHECKPOINT: u64 = 5;
 /// Files and directories removed per round, so that a large deletion doesn't keep the disk from those who wait for it.
 const REMOVALS_PER_ROUND: usize = 64;
+/// Compaction rests after this many bytes,
+const COMPACTION_PIECE_BYTES: u64 = 8 << 20;
+/// for this long: at most 80 MiB of reading per second.
+const COMPACTION_REST: Duration = Duration::from_millis(100);
 
-/// The housekeeping thread.
+/// The housekeeping threads.
 #[derive(Debug)]
 pub(crate) struct Housekeeper {
     stop: Arc<Stop>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,28 +40,43 @@ impl Stop {
 
 impl Housekeeper {
     pub(crate) fn start(services: &Arc<Services>) -> std::io::Result<Housekeeper> {
-        let stop = Arc::new(Stop::default());
-        let (services, watched) = (Arc::clone(services), Arc::clone(&stop));
-        let work = move || {
-            let interval = services.config().background_interval;
-            let mut round = 0;
-            let mut pace = Pace::default();
-            while !watched.wait(interval) {
-                round += 1;
-                go_round(&services, round, &mut pace);
-            }
-        };
-        let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(work)?;
-        Ok(Housekeeper { stop, thread: Mutex::new(Some(thread)) })
+        let housekeeper = Housekeeper { stop: Arc::default(), threads: Mutex::default() };
+        let (mut round, mut pace) = (0, Pace::default());
+        housekeeper.spawn("housekeeper", services, move |services, _| {
+            round += 1;
+            go_round(services, round, &mut pace);
+        })?;
+        housekeeper.spawn("compactor", services, compact_all)?;
+        Ok(housekeeper)
     }
 
-    /// Ends the thread; waits for the piece of work it is at.
+    /// Starts a thread that does `work` once per interval.
+    fn spawn(
+        &self,
+        name: &str,
+        services: &Arc<Services>,
+        mut work: impl FnMut(&Services, &Stop) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (services, stop) = (Arc::clone(services), Arc::clone(&self.stop));
+        let rounds = move || {
+            while !stop.wait(services.config().background_interval) {
+                work(&services, &stop);
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(rounds)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads; waits for the piece of work they are at.
     pub(crate) fn stop(&self) {
         *self.stop.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the housekeeping thread had panicked");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a housekeeping thread had panicked");
+            }
         }
     }
 }
@@ -101,5 +120,34 @@ fn checkpoint(partition: &Partition) {
     let written = ticket.write();
     if let Some(Err(error)) = partition.with_log(|log, _, _| log.complete_checkpoint(written)) {
         tracing::warn!(partition = %partition.id(), %error, "a checkpoint failed; the next start will read more");
+    }
+}
+
+fn compact_all(services: &Services, stop: &Stop) {
+    let now_ms = services.clock.unix_ms();
+    for partition in services.partitions.all() {
+        let ticket = partition.with_log(|log, bound, _| log.begin_compaction(now_ms, bound));
+        let Some(Some(ticket)) = ticket else { continue };
+        let mut since_rest = 0;
+        let cleaned = ticket.run(|bytes| {
+            since_rest += bytes;
+            if since_rest >= COMPACTION_PIECE_BYTES {
+                since_rest = 0;
+                // Told to stop, it hurries to its end.
+                stop.wait(COMPACTION_REST);
+            }
+        });
+        let compacted =
+            cleaned.map(|cleaned| partition.with_log(|log, _, _| log.complete_compaction(cleaned)));
+        match compacted {
+            Ok(Some(Ok(compacted))) => {
+                services.metrics.segments_compacted.inc_by(compacted.segments_count as u64);
+                tracing::info!(partition = %partition.id(), ?compacted, "compacted");
+            }
+            Ok(None) => {}
+            Ok(Some(Err(error))) | Err(error) => {
+                tracing::warn!(partition = %partition.id(), %error, "compaction failed; it is tried again");
+            }
+        }
     }
 }
