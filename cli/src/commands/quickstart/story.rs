@@ -9,8 +9,8 @@ use highwater_client::{
 };
 use tokio::sync::mpsc;
 
+use super::command::{Narrator, Outcome};
 use super::text::Corpus;
-use super::{Narrator, Outcome};
 use crate::commands::broker::now;
 use crate::exit::{CliError, CliResult, Exit};
 use crate::output::{bytes, count, latency};
