@@ -269,6 +269,26 @@ async fn flush_does_not_wait_for_the_linger() {
 }
 
 #[tokio::test]
+async fn a_full_buffer_does_not_wait_for_the_linger_either() {
+    let (fake, client) = Fake::with_topic(2).await;
+    let config = ProducerConfig {
+        linger: Duration::from_secs(3_600),
+        delivery_timeout: Duration::from_secs(7_200),
+        batch_bytes: 2_000,
+        max_request_bytes: 2_000,
+        buffer_memory: 2_000,
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer(config).await.unwrap();
+    for n in 0..100 {
+        let value = n.to_string();
+        drop(producer.send(Record::new("t").partition(n % 2).value(&value)).await.unwrap());
+    }
+    producer.close().await.unwrap();
+    assert_eq!(fake.values("t", 0).len() + fake.values("t", 1).len(), 100);
+}
+
+#[tokio::test]
 async fn without_acknowledgements_sent_is_delivered() {
     let (fake, client) = Fake::with_topic(1).await;
     let producer = client.producer(ProducerConfig { acks: Acks::None, ..one_by_one() }).await.unwrap();

@@ -54,7 +54,7 @@ pub struct ProducerConfig {
     /// while little is in flight a batch leaves at once, and under load batches fill by themselves while the
     /// pipeline is busy.
     pub linger: Duration,
-    /// Bytes of records that may wait for their acknowledgement; `send` waits when they are used up. Default: 64 MiB.
+    /// Bytes of records that may wait for their acknowledgement; `send` waits when they are used up. Default: 32 MiB.
     pub buffer_memory: usize,
     /// Batches of one partition on their way at once, 1 to 5. Default: 5, as many as the broker can tell apart.
     pub max_in_flight: usize,
@@ -74,7 +74,7 @@ impl Default for ProducerConfig {
             compression: Compression::None,
             batch_bytes: 256 << 10,
             linger: Duration::ZERO,
-            buffer_memory: 64 << 20,
+            buffer_memory: 32 << 20,
             max_in_flight: 5,
             max_request_bytes: 1 << 20,
             delivery_timeout: Duration::from_secs(120),

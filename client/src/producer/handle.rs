@@ -82,6 +82,10 @@ impl Producer {
             Ok(permit) => permit.forget(),
             Err(TryAcquireError::Closed) => return Err(shared.ending()),
             Err(TryAcquireError::NoPermits) => {
+                // Batches that linger hold the memory that is waited for.
+                if !shared.config.linger.is_zero() {
+                    shared.hurry();
+                }
                 let permit = shared.memory.acquire_many(size_bytes).await;
                 permit.map_err(|_| shared.ending())?.forget();
             }
@@ -125,14 +129,8 @@ impl Producer {
     /// The first failure among the records that were not settled yet when this was called.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let shared = &self.handle.shared;
-        let mut unsettled = Vec::new();
-        for queue in shared.queues() {
-            let (outcomes, effects) = queue.hurry();
-            unsettled.extend(outcomes);
-            shared.apply(&queue, effects);
-        }
         let mut first_error = Ok(());
-        for outcome in unsettled {
+        for outcome in shared.hurry() {
             let result = outcome.settled().await;
             first_error = first_error.and(result);
         }

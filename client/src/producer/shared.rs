@@ -14,6 +14,7 @@ use crate::error::{AdminError, ProduceError};
 use crate::metadata::{Freshness, TopicInfo};
 use crate::producer::batch::Identity;
 use crate::producer::config::ProducerConfig;
+use crate::producer::delivery::BatchOutcome;
 use crate::producer::effects::{Effects, Recovery, Route, Schedule};
 use crate::producer::link;
 use crate::producer::queue::PartitionQueue;
@@ -158,6 +159,17 @@ impl Shared {
                 self.apply(&queue, effects);
             }
         }
+    }
+
+    /// Lets every open batch leave without waiting, and lists what is not settled yet.
+    pub(crate) fn hurry(self: &Arc<Self>) -> Vec<Arc<BatchOutcome>> {
+        let mut unsettled = Vec::new();
+        for queue in self.queues() {
+            let (outcomes, effects) = queue.hurry();
+            unsettled.extend(outcomes);
+            self.apply(&queue, effects);
+        }
+        unsettled
     }
 
     /// Every partition of every topic this producer has written to.

@@ -52,6 +52,9 @@ pub(crate) struct Load {
     /// How long a producer's batch that is not full may wait for more.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) linger_ms: u64,
+    /// Bytes of records that a producer may have unacknowledged.
+    #[arg(long, default_value_t = ProducerConfig::default().buffer_memory, value_name = "BYTES")]
+    pub(crate) buffer_memory: usize,
     /// The broker's admin address, where its CPU and memory are read.
     #[arg(long, default_value = "127.0.0.1:9644", value_name = "HOST:PORT")]
     pub(crate) admin: String,
@@ -76,7 +79,7 @@ impl Load {
             batch_bytes: self.batch_bytes,
             linger: Duration::from_millis(self.linger_ms),
             max_request_bytes: defaults.max_request_bytes.max(self.batch_bytes).max(record_bytes),
-            buffer_memory: defaults.buffer_memory.max(4 * record_bytes),
+            buffer_memory: self.buffer_memory.max(4 * record_bytes),
             ..defaults
         }
     }
