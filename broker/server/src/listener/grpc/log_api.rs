@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use highwater_proto::grpc::log_server::Log;
 use highwater_proto::grpc::{
-    FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsPartition,
+    FetchRequest, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsPartition,
     ListOffsetsPartitionResult, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse,
 };
 use highwater_proto::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
@@ -13,7 +13,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{fetch_stream, produce_stream};
+use super::{fetch_body, fetch_stream, produce_stream};
 use crate::listener::error_map::Coded;
 use crate::service::Services;
 
@@ -27,12 +27,10 @@ pub(super) struct LogApi {
     pub(super) shutdown: CancellationToken,
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl Log for LogApi {
-    type ProduceStream = Answers<ProduceResponse>;
-    type FetchStream = Answers<FetchResponse>;
+    type ProduceStream = Pin<Box<dyn Stream<Item = Result<ProduceResponse, Status>> + Send>>;
+    type FetchStream = fetch_body::Answers;
 
     async fn produce(
         &self,
@@ -47,7 +45,7 @@ impl Log for LogApi {
         request: Request<Streaming<FetchRequest>>,
     ) -> Result<Response<Self::FetchStream>, Status> {
         let answers = fetch_stream::open(&self.services, request.into_inner(), self.shutdown.clone());
-        Ok(Response::new(Box::pin(answers)))
+        Ok(fetch_body::respond(answers))
     }
 
     async fn list_offsets(

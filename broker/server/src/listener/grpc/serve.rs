@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::admin_api::AdminApi;
+use super::fetch_body::Uncopied;
 use super::log_api::LogApi;
 use crate::service::Services;
 
@@ -60,7 +61,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(LogServer::new(log_api).max_decoding_message_size(request_max))
+        .add_service(Uncopied(LogServer::new(log_api).max_decoding_message_size(request_max)))
         .add_service(AdminServer::new(admin_api).max_decoding_message_size(request_max))
         .add_service(health_service)
         .add_service(reflection)
