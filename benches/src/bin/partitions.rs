@@ -55,7 +55,8 @@ async fn describe(client: &Client) -> Result<Vec<TopicDescription>, Failure> {
 /// The acknowledgements are awaited together.
 async fn fill(client: &Client) -> Result<usize, Failure> {
     let topics = describe(client).await?;
-    let producer = client.producer(ProducerConfig::default()).await?;
+    let config = ProducerConfig { delivery_timeout: Duration::from_secs(30), ..ProducerConfig::default() };
+    let producer = client.producer(config).await?;
     let mut deliveries = Vec::new();
     for topic in &topics {
         for partition in &topic.partitions {
