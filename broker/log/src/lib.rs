@@ -17,6 +17,7 @@ pub mod epochs;
 mod error;
 mod flush;
 pub mod index;
+pub mod inspect;
 mod log;
 mod log_dir;
 mod lookup;

@@ -246,7 +246,10 @@ impl<'a> Recovery<'a> {
             walk.index.force(walk.position, walk.next);
         }
         self.scanned_bytes += walk.position.saturating_sub(started_at);
-        let SegmentWalk { position: data_bytes, next, index, created_ms, .. } = walk;
+        let SegmentWalk { position: data_bytes, next, mut index, created_ms, .. } = walk;
+        // An entry for the marker is of no use if nothing follows it.
+        let max_timestamp_ms = index.max_timestamp_ms;
+        index.truncate(data_bytes, max_timestamp_ms);
         // A truncation may have been faster than the epochs' file: what is walked tells by itself.
         self.log.epochs.replace_range(walked_from, next, &epochs);
         self.log.log_end = next;
@@ -308,6 +311,7 @@ impl<'a> Recovery<'a> {
             flushed,
             epoch: LeaderEpoch::UNKNOWN,
             epoch_max,
+            log_start: self.log.log_start,
             created_ms,
             file_bytes,
         }
@@ -473,6 +477,8 @@ struct SegmentWalk<'f> {
     epoch: LeaderEpoch,
     /// The newest epoch of flushed batches, if known.
     epoch_max: Option<LeaderEpoch>,
+    /// Epochs of batches below it may have been forgotten.
+    log_start: Offset,
     created_ms: Option<i64>,
     file_bytes: u64,
 }
@@ -512,7 +518,8 @@ impl SegmentWalk<'_> {
         let (flushed_bytes, flushed_end) = self.flushed;
         let below = |limit: Option<Offset>| limit.is_none_or(|limit| header.next_offset() <= limit);
         let in_place = if self.position < flushed_bytes {
-            below(flushed_end) && self.epoch_max.is_none_or(|max| header.leader_epoch <= max)
+            let shown = header.next_offset() > self.log_start;
+            below(flushed_end) && !(shown && self.epoch_max.is_some_and(|max| header.leader_epoch > max))
         } else {
             header.base_offset == self.next
         };

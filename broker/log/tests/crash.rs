@@ -78,6 +78,12 @@ proptest! {
         let epochs = world.log().epochs().clone();
         let (start, end) = (world.log_start, world.end());
         world.reopen();
+        if !world.batches.is_empty() {
+            let seen = highwater_log::inspect::inspect(&*world.disk, &partition_path()).unwrap();
+            prop_assert_eq!(seen.findings, vec![], "nothing is wrong in a closed log");
+            let seen_end = seen.segments.last().map(|segment| segment.end);
+            prop_assert!(end == start || seen_end == Some(end));
+        }
         prop_assert_eq!(world.log().producers(), &producers);
         let wrote = |epochs: &highwater_log::epochs::LeaderEpochs| {
             epochs.entries().iter().copied().filter(|(_, start)| *start < end).collect::<Vec<_>>()
