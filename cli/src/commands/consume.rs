@@ -101,6 +101,21 @@ fn chosen_partitions(args: &Args, topic: &TopicDescription) -> CliResult<Vec<i32
     Ok(args.partition.clone())
 }
 
+/// The offset of `position` in each of `partitions`.
+async fn offsets(
+    client: &Client,
+    args: &Args,
+    partitions: &[i32],
+    position: Position,
+) -> CliResult<Vec<(i32, Offset)>> {
+    let offsets = client.admin().list_offsets(&args.topic, position).await?;
+    let offset_of = |partition: &i32| {
+        let index = usize::try_from(*partition).unwrap_or(usize::MAX);
+        (*partition, offsets.get(index).copied().unwrap_or_default())
+    };
+    Ok(partitions.iter().map(offset_of).collect())
+}
+
 /// Why printing ended early.
 enum Ended {
     PipeClosed,
@@ -135,30 +150,31 @@ impl<'a> Reading<'a> {
     async fn start(client: &Client, args: &'a Args, partitions: Vec<i32>) -> CliResult<Reading<'a>> {
         let config = ConsumerConfig { offset_reset: args.on_out_of_range, ..ConsumerConfig::default() };
         let mut consumer = client.consumer(config);
-        let ends = client.admin().list_offsets(&args.topic, Position::End).await?;
-        let end_of = |partition: i32| usize::try_from(partition).ok().and_then(|p| ends.get(p)).copied();
-        for partition in &partitions {
-            let end = end_of(*partition).unwrap_or_default();
-            let position = match (args.offset, args.from_time) {
-                (Some(back), _) if back < 0 => {
-                    let starts = client.admin().list_offsets(&args.topic, Position::Beginning).await?;
-                    let start = starts.get(*partition as usize).copied().unwrap_or_default();
-                    Position::Offset(end.advance(back).max(start))
-                }
-                (Some(offset), _) => Position::Offset(Offset(offset)),
-                (None, Some(time)) => Position::Timestamp(time),
-                (None, None) if args.from_beginning => Position::Beginning,
-                (None, None) => Position::Offset(end),
-            };
-            consumer.assign(&args.topic, *partition, position).await?;
-        }
-        let ends =
-            args.until_end.then(|| partitions.iter().filter_map(|p| Some((*p, end_of(*p)?))).collect());
+        let ends = offsets(client, args, &partitions, Position::End).await?;
+        let starts = match (args.offset, args.from_time) {
+            (Some(back), _) if back < 0 => {
+                let first = offsets(client, args, &partitions, Position::Beginning).await?;
+                let back = |((partition, end), (_, first)): (&(i32, Offset), &(i32, Offset))| {
+                    (*partition, end.advance(back).max(*first))
+                };
+                ends.iter().zip(&first).map(back).collect()
+            }
+            (Some(offset), _) => partitions.iter().map(|p| (*p, Offset(offset))).collect(),
+            (None, Some(time)) => offsets(client, args, &partitions, Position::Timestamp(time)).await?,
+            (None, None) if args.from_beginning => {
+                offsets(client, args, &partitions, Position::Beginning).await?
+            }
+            (None, None) => ends.clone(),
+        };
+        consumer.assign_offsets(&args.topic, &starts).await?;
+        let is_ahead = |((_, start), (_, end)): &(&(i32, Offset), &(i32, Offset))| start < end;
+        let left = starts.iter().zip(&ends).filter(is_ahead).map(|(_, (partition, end))| (*partition, *end));
+        let ends = args.until_end.then(|| left.collect());
         Ok(Reading { args, consumer, ends, left: args.max_messages.unwrap_or(u64::MAX) })
     }
 
     async fn print(&mut self, out: &mut impl Write) -> Result<(), Ended> {
-        while self.left > 0 && !self.is_at_end()? {
+        while self.left > 0 && !self.is_at_end() {
             // What has arrived is printed before anything is flushed; only a wait is worth a flush.
             let mut records = self.consumer.poll(Duration::ZERO).await.map_err(CliError::from)?;
             if records.is_empty() {
@@ -177,18 +193,20 @@ impl<'a> Reading<'a> {
                     break;
                 }
             }
+            if let Some(ends) = &mut self.ends {
+                for batch in records.batches() {
+                    let next = batch.next_offset();
+                    if ends.get(&batch.partition().0).is_some_and(|end| next >= *end) {
+                        ends.remove(&batch.partition().0);
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    fn is_at_end(&self) -> Result<bool, CliError> {
-        let Some(ends) = &self.ends else { return Ok(false) };
-        for (partition, end) in ends {
-            if self.consumer.position(&self.args.topic, *partition)? < *end {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn is_at_end(&self) -> bool {
+        self.ends.as_ref().is_some_and(HashMap::is_empty)
     }
 
     fn write(&self, out: &mut impl Write, record: &ConsumerRecord) -> io::Result<()> {

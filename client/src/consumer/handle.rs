@@ -1,29 +1,22 @@
 //! The consumer as its user holds it, and what it decides about answers and failures.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use highwater_proto::error_code::Retry;
 use highwater_proto::{BrokerId, ErrorCode, Offset, PartitionIndex, grpc};
 
 use crate::client::Client;
 use crate::consumer::assignment::{Assigned, Assignment, Cursor};
-use crate::consumer::config::{ConsumerConfig, OffsetReset};
+use crate::consumer::config::ConsumerConfig;
+use crate::consumer::failures::Repairs;
 use crate::consumer::position::{Position, resolve};
 use crate::consumer::records::{BatchReader, ConsumerRecord, FetchedBatch, Records};
-use crate::consumer::repair::{Cure, Patient, repair};
 use crate::consumer::session::{Event, Session};
 use crate::consumer::stream::RecordStream;
-use crate::error::{AdminError, ConsumeError};
-use crate::metadata::Freshness;
-
-/// How often "no such topic" may be the answer about an assigned topic before the caller hears of it: metadata of a
-/// broker that has just started may lag.
-const NOT_FOUND_PATIENCE: u32 = 3;
+use crate::error::ConsumeError;
+use crate::metadata::{Freshness, TopicInfo};
 
 /// Reads assigned partitions. Make it with [`Client::consumer`](crate::Client::consumer).
 ///
@@ -50,27 +43,18 @@ const NOT_FOUND_PATIENCE: u32 = 3;
 /// ```
 #[derive(Debug)]
 pub struct Consumer {
-    client: Client,
-    config: ConsumerConfig,
-    assignment: Assignment,
-    sessions: Vec<Session>,
+    pub(super) client: Client,
+    pub(super) config: ConsumerConfig,
+    pub(super) assignment: Assignment,
+    pub(super) sessions: Vec<Session>,
     /// Which session is polled first; rotates, so that a busy leader cannot starve the others.
-    first_session: usize,
-    repairs: Repairs,
+    pub(super) first_session: usize,
+    pub(super) repairs: Repairs,
     /// Received and not handed out yet.
-    pending: VecDeque<FetchedBatch>,
+    pub(super) pending: VecDeque<FetchedBatch>,
     /// The batch that `next` and `stream` are in.
-    current: Option<(FetchedBatch, BatchReader)>,
-    errors: VecDeque<ConsumeError>,
-}
-
-#[derive(Default)]
-struct Repairs(FuturesUnordered<BoxFuture<'static, (Patient, Result<Cure, AdminError>)>>);
-
-impl std::fmt::Debug for Repairs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} repairs", self.0.len())
-    }
+    pub(super) current: Option<(FetchedBatch, BatchReader)>,
+    pub(super) errors: VecDeque<ConsumeError>,
 }
 
 impl Consumer {
@@ -109,30 +93,55 @@ impl Consumer {
         self.assign_some(topic, None, position).await
     }
 
+    /// Adds partitions, each at an offset of its own.
+    ///
+    /// # Errors
+    /// When topic or partitions do not exist.
+    pub async fn assign_offsets(
+        &mut self,
+        topic: &str,
+        offsets: &[(i32, Offset)],
+    ) -> Result<(), ConsumeError> {
+        let partitions: Vec<i32> = offsets.iter().map(|(partition, _)| *partition).collect();
+        let info = self.checked(topic, &partitions).await?;
+        self.put(&info, offsets);
+        Ok(())
+    }
+
     async fn assign_some(
         &mut self,
         topic: &str,
         partitions: Option<&[i32]>,
         position: Position,
     ) -> Result<(), ConsumeError> {
+        let info = self.checked(topic, partitions.unwrap_or_default()).await?;
+        let wanted = partitions.map_or_else(|| (0..).take(info.partitions.len()).collect(), <[i32]>::to_vec);
+        let offsets = resolve(&self.client, &info, &wanted, position).await?;
+        let offsets: Vec<(i32, Offset)> = wanted.into_iter().zip(offsets).collect();
+        self.put(&info, &offsets);
+        Ok(())
+    }
+
+    /// The topic, which must have these partitions.
+    async fn checked(&self, topic: &str, partitions: &[i32]) -> Result<Arc<TopicInfo>, ConsumeError> {
         self.config.validate()?;
         let info = self.client.topic(topic, Freshness::ANEW).await?;
         let count = i32::try_from(info.partitions.len()).unwrap_or(i32::MAX);
-        let wanted = partitions.map_or_else(|| (0..count).collect(), <[i32]>::to_vec);
-        if let Some(unknown) = wanted.iter().find(|p| !(0..count).contains(p)) {
-            let partition = PartitionIndex(*unknown);
-            return Err(ConsumeError::UnknownPartition {
+        match partitions.iter().find(|partition| !(0..count).contains(partition)) {
+            None => Ok(info),
+            Some(unknown) => Err(ConsumeError::UnknownPartition {
                 topic: topic.to_owned(),
-                partition,
+                partition: PartitionIndex(*unknown),
                 partitions: count,
-            });
+            }),
         }
-        let offsets = resolve(&self.client, &info, &wanted, position).await?;
-        for (partition, offset) in wanted.into_iter().zip(offsets) {
-            let index = self.assignment.put(Assigned::new(&info, PartitionIndex(partition), offset));
+    }
+
+    fn put(&mut self, info: &TopicInfo, offsets: &[(i32, Offset)]) {
+        for (partition, offset) in offsets {
+            let index = self.assignment.put(Assigned::new(info, PartitionIndex(*partition), *offset));
             self.forget_received(index);
         }
-        Ok(())
     }
 
     /// Takes a partition out.
@@ -394,140 +403,6 @@ impl Consumer {
             }
         }
         self.pending.extend(received);
-    }
-
-    fn take_error(&mut self, index: usize, result: &grpc::FetchPartitionResult) {
-        let code = ErrorCode::from_wire(result.error);
-        self.leave_session(index);
-        let partition = &mut self.assignment.partitions[index];
-        let (topic, number) = (partition.topic.to_string(), partition.partition);
-        match (code, self.config.offset_reset) {
-            (ErrorCode::OffsetOutOfRange, OffsetReset::Earliest) => {
-                self.start_repair(index, Some(Position::Beginning));
-            }
-            (ErrorCode::OffsetOutOfRange, OffsetReset::Latest) => {
-                self.start_repair(index, Some(Position::End));
-            }
-            (ErrorCode::OffsetOutOfRange, OffsetReset::Fail) => {
-                partition.cursor = Cursor::Failed;
-                self.errors.push_back(ConsumeError::OffsetOutOfRange {
-                    topic,
-                    partition: number,
-                    offset: partition.fetch_from,
-                    log_start: Offset(result.log_start_offset),
-                    log_end: Offset(result.high_watermark),
-                });
-            }
-            (code, _) if code.retry() != Retry::Never => self.start_repair(index, None),
-            (code, _) => {
-                partition.cursor = Cursor::Failed;
-                let message =
-                    if result.message.is_empty() { code.text() } else { &result.message }.to_owned();
-                self.errors.push_back(ConsumeError::Refused { topic, partition: number, code, message });
-            }
-        }
-    }
-
-    /// The connection to a leader broke: its partitions go on at the next offset, there or at another leader.
-    fn lost(&mut self, broker: BrokerId, reason: &str) {
-        tracing::debug!(broker = broker.0, reason, "fetch stream ended");
-        let failures = self.sessions.iter().find(|s| s.broker == broker).map_or(0, |s| s.failures);
-        for index in 0..self.assignment.partitions.len() {
-            let partition = &mut self.assignment.partitions[index];
-            if partition.leader == Some(broker) && partition.cursor == Cursor::Placed {
-                partition.cursor = Cursor::Absent;
-                if failures > 1 {
-                    self.start_repair(index, None);
-                }
-            }
-        }
-    }
-
-    fn start_repair(&mut self, index: usize, reset_to: Option<Position>) {
-        self.leave_session(index);
-        let partition = &mut self.assignment.partitions[index];
-        partition.cursor = Cursor::Repairing;
-        partition.generation = partition.generation.wrapping_add(1);
-        let patient = Patient {
-            topic: partition.topic.clone(),
-            partition: partition.partition,
-            generation: partition.generation,
-            stale_version: partition.version,
-            wait: self.client.config().backoff().wait(partition.failures),
-            reset_to,
-        };
-        partition.failures = partition.failures.saturating_add(1);
-        self.repairs.0.push(Box::pin(repair(self.client.clone(), patient)));
-    }
-
-    /// Takes a partition out of its leader's session.
-    fn leave_session(&mut self, index: usize) {
-        let partition = &self.assignment.partitions[index];
-        let session = self.sessions.iter_mut().find(|session| Some(session.broker) == partition.leader);
-        if let Some(session) = session.filter(|_| partition.cursor == Cursor::Placed) {
-            let (topic_id, partition) = (partition.topic_id.to_wire(), partition.partition.0);
-            session.forget(grpc::FetchPartitionId { topic_id, partition });
-        }
-    }
-
-    fn poll_repairs(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        while let Poll::Ready(Some((patient, result))) = self.repairs.0.poll_next_unpin(cx) {
-            let index = self.assignment.index_of(&patient.topic, patient.partition);
-            let Some(index) = index.filter(|index| {
-                let partition = &self.assignment.partitions[*index];
-                partition.generation == patient.generation && partition.cursor == Cursor::Repairing
-            }) else {
-                continue;
-            };
-            progress = true;
-            match result {
-                Ok(cure) => self.cured(index, &cure),
-                Err(error) => self.not_cured(index, &patient, error),
-            }
-        }
-        progress
-    }
-
-    fn cured(&mut self, index: usize, cure: &Cure) {
-        let partition = &mut self.assignment.partitions[index];
-        let is_another = partition.topic_id != cure.topic.id;
-        partition.learn(&cure.topic);
-        partition.cursor = Cursor::Absent;
-        if let Some(position) = cure.position {
-            partition.move_to(position);
-        }
-        if is_another {
-            // The topic was deleted and made anew: offsets of the old one say nothing about it.
-            let message = "the topic was deleted and created again; seek to go on in the new one".to_owned();
-            let error = ConsumeError::Refused {
-                topic: partition.topic.to_string(),
-                partition: partition.partition,
-                code: ErrorCode::UnknownTopicId,
-                message,
-            };
-            self.assignment.reindex();
-            match self.config.offset_reset {
-                OffsetReset::Fail => self.errors.push_back(error),
-                OffsetReset::Earliest => self.start_repair(index, Some(Position::Beginning)),
-                OffsetReset::Latest => self.start_repair(index, Some(Position::End)),
-            }
-        }
-    }
-
-    fn not_cured(&mut self, index: usize, patient: &Patient, error: AdminError) {
-        let partition = &mut self.assignment.partitions[index];
-        let is_told = if error.is_not_found() {
-            partition.failures >= NOT_FOUND_PATIENCE
-        } else {
-            !error.is_retriable()
-        };
-        if is_told {
-            partition.cursor = Cursor::Failed;
-            self.errors.push_back(error.into());
-        } else {
-            self.start_repair(index, patient.reset_to);
-        }
     }
 
     /// A batch could not be decoded: what was received is void, and is fetched again when the caller asks.

@@ -3,10 +3,11 @@
 //! It has no background task: polling it drives its connections, so a record reaches the caller on the thread that
 //! read the socket. What is prefetched waits in the HTTP/2 stream's window, whose size bounds it. One session stream
 //! per leader (`session.rs`) carries several fetch requests at once; `assignment.rs` knows where each partition stands;
-//! `handle.rs` decides; `records.rs` is what comes out.
+//! `handle.rs` decides, `failures.rs` when something went wrong; `records.rs` is what comes out.
 
 mod assignment;
 mod config;
+mod failures;
 mod handle;
 mod position;
 mod records;

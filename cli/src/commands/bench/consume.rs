@@ -83,9 +83,12 @@ async fn consume(
         ..ConsumerConfig::default()
     };
     let mut consumer = client.consumer(config);
-    for partition in ends.keys() {
-        consumer.assign(&topic.name, *partition, Position::Beginning).await?;
-    }
+    let starts = client.admin().list_offsets(&topic.name, Position::Beginning).await?;
+    let starts: Vec<(i32, Offset)> = (0..).zip(starts).filter(|(p, _)| ends.contains_key(p)).collect();
+    consumer.assign_offsets(&topic.name, &starts).await?;
+    let is_ahead =
+        |partition: &i32, end: &mut Offset| starts.iter().any(|(p, start)| p == partition && start < end);
+    ends.retain(is_ahead);
     let mut measured = Measured::new();
     measured.began = Some(now());
     while !ends.is_empty() {
