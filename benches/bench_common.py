@@ -89,11 +89,12 @@ class Broker:
         self.log.seek(max(0, size - 2000))
         return self.log.read().decode(errors="replace")
 
-    def stop(self):
+    def stop(self, seconds=60):
+        """In order, as SIGTERM asks for it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(60)
+                self.process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise

@@ -132,24 +132,31 @@ def grpc_produce_replicated_vs_tcp(setup):
 
 
 def group_commit(setup):
-    """Many producers that wait for each record, beside one."""
+    """Many tasks that wait for each record's fsynced acknowledgement, beside one. They share a client's producer, as the
+    library advises; or each has its own with its own connection, where every record costs both sides a wake-up."""
     seconds = 2 if setup.quick else 4
     figures = {}
     with setup.broker() as broker:
-        for name, partitions, more in (("one_partition", 1, []), ("eight_partitions", 8, []),
-                                       ("one_producer_shared_by_tasks", 1, ["--shared", 1])):
+        for name, partitions, more in (("shared_producer", 1, ["--shared", 1]), ("own_connections", 1, []),
+                                       ("own_connections_eight_partitions", 8, [])):
             broker.run("topic", "create", name, "--partitions", partitions)
-            rates = {1: [], 64: []}
+            command = setup.tool("sync_producers", "--addr", broker.address, "--topic", name, "--partitions", partitions,
+                                 "--seconds", seconds, *more, "--producers")
+            runs, costs = {1: [], 64: []}, []
             for _ in range(max(setup.rounds // 2, 2)):
                 for producers in (1, 64):
-                    done = run_json(setup.tool("sync_producers", "--addr", broker.address, "--topic", name, "--producers",
-                                               producers, "--partitions", partitions, "--seconds", seconds, *more))
-                    rates[producers].append(done)
-            one, many = (median(run["records_s"] for run in rates[count]) for count in (1, 64))
+                    before = cpu_seconds(broker.pid) + children_cpu_seconds()
+                    done = run_json(command + [str(producers)])
+                    runs[producers].append(done)
+                    if producers == 64:
+                        cpu = cpu_seconds(broker.pid) + children_cpu_seconds() - before
+                        costs.append(cpu * 1e6 / done["records"])
+            one, many = (median(run["records_s"] for run in runs[count]) for count in (1, 64))
             figures[name] = {"ratio": round(many / one, 1), "one_records_s": one, "sixty_four_records_s": many,
-                             "one_p50_us": median(run["p50_us"] for run in rates[1]),
-                             "sixty_four_p50_us": median(run["p50_us"] for run in rates[64])}
-    return result(figures["one_partition"]["ratio"] >= 20, "one_partition.ratio >= 20", **figures)
+                             "one_p50_us": median(run["p50_us"] for run in runs[1]),
+                             "sixty_four_p50_us": median(run["p50_us"] for run in runs[64]),
+                             "sixty_four_cpu_us_per_record": round(median(costs), 1)}
+    return result(figures["shared_producer"]["ratio"] >= 20, "shared_producer.ratio >= 20", **figures)
 
 
 def latency(setup):
@@ -244,7 +251,7 @@ def partitions_10k(setup):
                 with_record["fill_error"] = str(error)[-300:]
             with_record |= {**look(), "open_files": len(os.listdir(f"/proc/{broker.pid}/fd"))}
             stopping = time.monotonic()
-            broker.stop()
+            broker.stop(300)
             with_record["stop_s"] = round(time.monotonic() - stopping, 2)
             with Broker(setup.highwater, folder) as again:
                 with_record["ready_again_ms"] = round(again.ready_ms, 1)
