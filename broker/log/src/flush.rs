@@ -135,13 +135,14 @@ impl PartitionLog {
             files.extend(self.state_file.file.clone());
         }
         unflushed.in_flight = true;
+        let names_doubtful = std::mem::take(&mut unflushed.names_doubtful);
         Some(FlushTicket {
             shared: Arc::clone(&self.shared),
             directory: self.directory.clone(),
             files,
             epochs: std::mem::take(&mut unflushed.epochs).then(|| self.epochs.encode()),
-            sync_directory: std::mem::take(&mut unflushed.directory),
-            sync_parent: std::mem::take(&mut unflushed.parent),
+            sync_directory: std::mem::take(&mut unflushed.directory) || names_doubtful,
+            sync_parent: std::mem::take(&mut unflushed.parent) || names_doubtful,
             marker,
             generation: self.generation,
         })

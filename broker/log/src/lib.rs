@@ -36,6 +36,7 @@ mod segment;
 pub mod snapshot;
 pub mod state;
 mod truncate;
+mod warmth;
 
 pub use append::{AppendError, Appended, Novelty};
 pub use checkpoint::{CheckpointError, CheckpointTicket, CloseError, WrittenCheckpoint};

@@ -169,6 +169,8 @@ pub(crate) struct Unflushed {
     pub(crate) directory: bool,
     /// The partition's directory is new.
     pub(crate) parent: bool,
+    /// Names may have changed in an earlier life that was killed: no reason to flush, but to be synced when something is.
+    pub(crate) names_doubtful: bool,
     pub(crate) epochs: bool,
     pub(crate) state: bool,
     pub(crate) in_flight: bool,

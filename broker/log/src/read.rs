@@ -5,6 +5,7 @@
 //! only below the end the log had when the plan was made. Headers that are walked are checked; checksums are not: the
 //! reader at the far end verifies those.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::error::{IoFault, fault};
 use crate::index::{self, IndexEntry};
 use crate::log::{PartitionLog, Shared};
 use crate::segment::SegmentReader;
+use crate::warmth;
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
@@ -177,8 +179,17 @@ impl ReadPlan {
         if located.start >= target.hot_from {
             return true;
         }
+        let window = self.window(target, located);
+        if target.reader.warmth.covers(&window) {
+            return true;
+        }
         let Ok(map) = target.reader.map(target.data_bytes) else { return false };
-        self.shared.disk.is_resident(self.window(target, located, &map)).unwrap_or(false)
+        let pages = &map[window.start as usize..window.end as usize];
+        let resident = self.shared.disk.is_resident(pages).unwrap_or(false);
+        if resident {
+            target.reader.warmth.note(&window);
+        }
+        resident
     }
 
     /// Brings what the read will touch into memory; may wait for the device.
@@ -199,21 +210,16 @@ impl ReadPlan {
         };
         target.located = Some(located);
         let Some(target) = &self.target else { return Ok(()) };
-        self.shared
-            .disk
-            .populate(self.window(target, located, &map))
-            .map_err(|error| gone(&target.reader, error))
+        let window = self.window(target, located);
+        let pages = &map[window.start as usize..window.end as usize];
+        self.shared.disk.populate(pages).map_err(|error| gone(&target.reader, error))
     }
 
-    /// The part of the map that the read may touch: from the first header walked to the last batch's possible end.
-    fn window<'a>(&self, target: &Target, located: Located, map: &'a [u8]) -> &'a [u8] {
-        let data = usize::try_from(target.data_bytes).map_or(map.len(), |bytes| bytes.min(map.len()));
-        let from = (located.start as usize).min(data);
-        let to = (located.skip_to as usize)
-            .max(from)
-            .saturating_add(self.max_bytes.min(LAST_WALK_BYTES))
-            .min(data);
-        &map[from..to]
+    /// Where the read may touch the map, in whole stretches: from the first header walked to the last batch's end.
+    fn window(&self, target: &Target, located: Located) -> Range<u64> {
+        let least = located.skip_to.max(located.start);
+        let end = least.saturating_add(self.max_bytes.min(LAST_WALK_BYTES) as u64).min(target.data_bytes);
+        warmth::widen(&(located.start..end), target.data_bytes)
     }
 
     /// Reads. Touches the map: populate first if the pages may be cold.

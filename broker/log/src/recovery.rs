@@ -41,6 +41,7 @@ pub(crate) struct Recovery<'a> {
     scanned_bytes: u64,
     /// Whether a segment was taken out.
     dropped: bool,
+    epochs_on_disk: LeaderEpochs,
 }
 
 /// A segment before it is judged.
@@ -82,7 +83,16 @@ impl<'a> Recovery<'a> {
         };
         log.log_start = state.map_or(first, |state| state.log_start);
         log.high_watermark = state.map_or(Offset::ZERO, |state| state.high_watermark);
-        Ok(Recovery { log, listing, state, marker, torn_bytes: 0, scanned_bytes: 0, dropped: false })
+        Ok(Recovery {
+            log,
+            listing,
+            state,
+            marker,
+            torn_bytes: 0,
+            scanned_bytes: 0,
+            dropped: false,
+            epochs_on_disk: LeaderEpochs::default(),
+        })
     }
 
     pub(crate) fn run(mut self, now_ms: i64) -> Result<RecoveryReport, OpenError> {
@@ -120,7 +130,10 @@ impl<'a> Recovery<'a> {
         let path = self.log.directory.join(EPOCHS_FILE);
         let Some(raw) = read_small(&self.log.shared, &path)? else { return Ok(()) };
         match LeaderEpochs::decode(&raw) {
-            Some(epochs) => self.log.epochs = epochs,
+            Some(epochs) => {
+                self.epochs_on_disk = epochs.clone();
+                self.log.epochs = epochs;
+            }
             None => {
                 tracing::warn!(file = %path.display(), "damaged: learning the epochs from the log");
                 self.log.unflushed.epochs = true;
@@ -385,43 +398,50 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let ending = self.state.map(|state| state.ending);
-        let clean = ending == Some(Ending::Clean)
+        let mut intact = matches!(ending, Some(Ending::Open | Ending::Clean))
             && log.log_end == self.marker.end
             && self.torn_bytes == 0
             && !self.dropped;
-        if !clean {
-            for sealed in log.sealed.iter().filter(|sealed| sealed.end > self.marker.end) {
-                let path = &sealed.reader.log_path;
-                let file = log.shared.disk.open(path).map_err(fault("open", path))?;
-                secure(&*file, sealed.reader.base, sealed.data_bytes, self.marker, ending)
-                    .map_err(fault("sync", path))?;
+        if let Some(active) = &mut log.active {
+            let path = &active.reader.log_path;
+            if !tail_is_zero(&*active.file, active.data_bytes).map_err(fault("read", path))? {
+                // Whole batches of another life may lie there, and their offsets may come again.
+                active.file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
+                active.allocated_bytes = active.data_bytes;
+                intact = false;
             }
-            if let Some(active) = &mut log.active {
-                let path = &active.reader.log_path;
-                if !tail_is_zero(&*active.file, active.data_bytes).map_err(fault("read", path))? {
-                    // Whole batches of another life may lie there, and their offsets may come again.
-                    active.file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
-                    active.allocated_bytes = active.data_bytes;
-                }
-                secure(&*active.file, active.base(), active.data_bytes, self.marker, ending)
-                    .map_err(fault("sync", path))?;
-            }
-            log.shared.disk.sync_dir(&log.directory).map_err(fault("sync", &log.directory))?;
-            let parent = &log.shared.partitions;
-            log.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
-            log.unflushed.epochs |= !log.epochs.entries().is_empty();
         }
         log.flushed_end = log.log_end;
+        // What the walk learnt may be news to the file.
+        log.unflushed.epochs |= self.epochs_on_disk != log.epochs;
+        if intact {
+            // All of it was flushed before the marker was written: there is nothing to do, and nothing is written. After a
+            // killed process that is so for all partitions but those with an append under way. Only a name without data
+            // may not be durable yet; the first flush sees to it.
+            log.unflushed.names_doubtful = true;
+            log.state_file.marker = Some(log.end_marker());
+            return Ok(());
+        }
+        for sealed in log.sealed.iter().filter(|sealed| sealed.end > self.marker.end) {
+            let path = &sealed.reader.log_path;
+            let file = log.shared.disk.open(path).map_err(fault("open", path))?;
+            secure(&*file, sealed.reader.base, sealed.data_bytes, self.marker, ending)
+                .map_err(fault("sync", path))?;
+        }
+        if let Some(active) = &log.active {
+            let path = &active.reader.log_path;
+            secure(&*active.file, active.base(), active.data_bytes, self.marker, ending)
+                .map_err(fault("sync", path))?;
+        }
+        log.shared.disk.sync_dir(&log.directory).map_err(fault("sync", &log.directory))?;
+        let parent = &log.shared.partitions;
+        log.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
         log.state_file.marker = Some(log.end_marker());
         log.write_state(Ending::Open)?;
-        if clean {
-            log.unflushed.state = true;
-        } else {
-            // The start that is shown from now on may have been in the page cache alone.
-            let path = log.directory.join(STATE_FILE);
-            let file = log.state_file.file.as_ref().expect("the state was just written");
-            file.sync_data().map_err(fault("sync", &path))?;
-        }
+        // The start that is shown from now on may have been in the page cache alone.
+        let path = log.directory.join(STATE_FILE);
+        let file = log.state_file.file.as_ref().expect("the state was just written");
+        file.sync_data().map_err(fault("sync", &path))?;
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use crate::log::Shared;
 use crate::maps::Held;
 use crate::prepare::SharedStretch;
 use crate::scan::{ScanStop, scan_headers};
+use crate::warmth::Warmth;
 
 /// How segment files' names end.
 pub(crate) const LOG_SUFFIX: &str = ".log";
@@ -52,6 +53,7 @@ pub(crate) struct SegmentReader {
     pin: Arc<()>,
     map_used: AtomicBool,
     index_used: AtomicBool,
+    pub(crate) warmth: Warmth,
     opened: Mutex<Opened>,
 }
 
@@ -98,6 +100,7 @@ impl SegmentReader {
             retired: AtomicBool::new(false),
             pin: Arc::new(()),
             map_used: AtomicBool::new(false),
+            warmth: Warmth::default(),
             index_used: AtomicBool::new(false),
             opened: Mutex::default(),
         })
