@@ -57,6 +57,7 @@ fn what_was_appended_and_flushed_is_read_before_and_after_reopening() {
     assert!(matches!(open(temp.path()), Err(LogDirError::InUse { .. })));
     let _ = log.close().unwrap();
     dir.close().unwrap();
+    drop((log, dir));
 
     let dir = open(temp.path()).unwrap();
     assert_eq!(dir.last_shutdown(), LastShutdown::Clean);
