@@ -94,6 +94,7 @@ pub(crate) async fn serve(
     let unusable = |error| CliError::failed(format!("signals cannot be handled: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(unusable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unusable)?;
+    raise_open_files_limit();
     let broker = Broker::start(config).await.map_err(|error| CliError::failed(error.to_string()))?;
     let ready = Ready {
         grpc: broker.grpc_addr().to_string(),
@@ -117,6 +118,20 @@ pub(crate) async fn serve(
         folder.close().map_err(|error| CliError::failed(format!("the temporary folder stays: {error}")))?;
     }
     Ok(())
+}
+
+/// Partitions hold files open, and the usual soft limit of 1,024 is meant for programs that use `select`. The hard
+/// limit is the administrator's word and stays.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, ?limit, "the limit of open files stays; many partitions may not open");
+    }
 }
 
 /// Logs go to standard error; `HIGHWATER_LOG` chooses what (such as `debug` or `highwater_server=trace`).
