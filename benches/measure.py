@@ -176,11 +176,11 @@ def latency(setup):
 
 def restart(setup):
     """From exec to the ready line and to a record of every partition, after kill -9 under load, by the data on disk."""
-    small, large = 200 * MIB, (GIB if setup.quick else 20 * GIB)
+    small, large = 200 * MIB, (GIB if setup.quick else setup.args.large_gib * GIB)
     figures = {}
     for size in (small, large):
         with setup.folder() as folder:
-            if shutil.disk_usage(folder).free < size * 1.3 + 5 * GIB:
+            if shutil.disk_usage(folder).free < size * 1.2 + 4 * GIB:
                 return {"skipped": f"{size >> 20} MiB do not fit on the disk of {folder}"}
             figures[f"mib_{size >> 20}"] = restart_after(setup, folder, size)
     base, grown = figures.values()
@@ -299,6 +299,7 @@ def main():
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--rounds", type=int, help="5, or 3 with --quick")
     parser.add_argument("--warm-gib", type=int, default=3)
+    parser.add_argument("--large-gib", type=int, default=20, help="what `restart` compares with 200 MiB")
     parser.add_argument("--quick", action="store_true", help="less data and shorter runs: to try the script, not for figures")
     args = parser.parse_args()
     unknown = set(args.figures) - set(names)
