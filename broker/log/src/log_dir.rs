@@ -10,7 +10,7 @@
 //! Directories nobody knows are shown, never removed (rule M-17).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use highwater_env::{Clock, DirectoryLock, Disk, EntryKind, LockError, Random};
 use highwater_proto::TopicPartition;
@@ -98,7 +98,8 @@ pub struct LogDir {
     path: PathBuf,
     meta: Meta,
     last_shutdown: LastShutdown,
-    _lock: DirectoryLock,
+    /// Let go by [`LogDir::close`].
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl LogDir {
@@ -138,7 +139,7 @@ impl LogDir {
         }
         disk.sync_dir(path).map_err(fault("sync", path))?;
         let last_shutdown = if clean { LastShutdown::Clean } else { LastShutdown::Unclean };
-        Ok(LogDir { shared, clock, path: path.to_owned(), meta, last_shutdown, _lock: lock })
+        Ok(LogDir { shared, clock, path: path.to_owned(), meta, last_shutdown, lock: Mutex::new(Some(lock)) })
     }
 
     /// Opens a partition, recovering it if the last life did not close it. One that is not there is empty, and takes
@@ -206,10 +207,12 @@ impl LogDir {
             .collect())
     }
 
-    /// Ends this life in order: to be called after every partition was closed. A crash from here on is one at rest.
+    /// Ends this life in order: to be called after every partition was closed. A crash from here on is one at rest, and the directory may be opened again.
     pub fn close(&self) -> Result<(), IoFault> {
         self.shared.replace_file(&self.path.join(CLEAN_SHUTDOWN), b"clean\n")?;
-        self.shared.disk.sync_dir(&self.path).map_err(fault("sync", &self.path))
+        self.shared.disk.sync_dir(&self.path).map_err(fault("sync", &self.path))?;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
     }
 
     /// Whose directory this is.
