@@ -30,9 +30,6 @@ use crate::metrics::Metrics;
 use crate::partition::{CloseError, OpenError, PartitionTable};
 use crate::service::{ProducerIds, Services};
 
-/// More open files than this are not asked for, whatever the hard limit; kernels refuse more by default.
-const OPEN_FILES_MAX: u64 = 1 << 20;
-
 /// Why a broker did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -112,7 +109,6 @@ impl Broker {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
-        raise_open_files_limit();
         Broker::start_in(Environment::os(), config).await
     }
 
@@ -182,19 +178,6 @@ impl Broker {
         };
         tokio::task::spawn_blocking(closing).await.expect("closing does not panic")?;
         Ok(())
-    }
-}
-
-/// Every partition that was written to keeps files open, and the usual soft limit of 1,024 only spares programs that
-/// use `select`. So this process takes what it may have.
-fn raise_open_files_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(OPEN_FILES_MAX, |most| most.min(OPEN_FILES_MAX));
-    if limit.current.is_some_and(|now| now < wanted)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
-    {
-        tracing::warn!(%error, wanted, "the limit on open files stays as it is");
     }
 }
 
