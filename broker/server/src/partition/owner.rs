@@ -17,8 +17,6 @@ use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 
 use super::flusher::FlushQueue;
 use super::outcome::{AckedBatch, DeleteRecordsError, FetchError, Fetched, ListOffsetsError, ProduceError};
-use super::pace::Pace;
-use super::preparer::PrepareQueue;
 use super::table::log_config;
 use super::watch::{Watch, Watcher};
 use crate::metrics::Metrics;
@@ -50,22 +48,12 @@ enum Flushing {
     RunningAgain,
 }
 
-/// Whether the preparer has been asked for space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Preparing {
-    No,
-    Asked,
-}
-
 struct State {
     log: PartitionLog,
     progress: LeaderProgress,
     parked: VecDeque<Parked>,
     watches: Vec<Watch>,
     flushing: Flushing,
-    preparing: Preparing,
-    pace: Pace,
-    bytes_appended: u64,
     gone: bool,
 }
 
@@ -74,16 +62,9 @@ pub struct Partition {
     id: TopicPartition,
     state: Mutex<State>,
     settings: RwLock<Arc<TopicSettings>>,
-    queues: Queues,
+    queue: Arc<FlushQueue>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-}
-
-/// Where a partition asks for work that it does not do itself.
-#[derive(Clone, Debug)]
-pub(super) struct Queues {
-    pub(super) flush: Arc<FlushQueue>,
-    pub(super) prepare: Arc<PrepareQueue>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -115,7 +96,7 @@ impl Partition {
         log: PartitionLog,
         id: TopicPartition,
         settings: Arc<TopicSettings>,
-        queues: Queues,
+        queue: Arc<FlushQueue>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Partition {
@@ -126,12 +107,9 @@ impl Partition {
             parked: VecDeque::new(),
             watches: Vec::new(),
             flushing: Flushing::Idle,
-            preparing: Preparing::No,
-            pace: Pace::default(),
-            bytes_appended: 0,
             gone: false,
         };
-        Partition { id, state: Mutex::new(state), settings: RwLock::new(settings), queues, clock, metrics }
+        Partition { id, state: Mutex::new(state), settings: RwLock::new(settings), queue, clock, metrics }
     }
 
     /// Which partition this is.
@@ -179,7 +157,6 @@ impl Partition {
             }
         };
         self.count(&appended, batch.len());
-        state.bytes_appended += batch.len() as u64;
         let mut released = Released::default();
         let log_end = state.log.log_end();
         if state.progress.appended(log_end).is_some() {
@@ -216,7 +193,7 @@ impl Partition {
     fn want_flush(self: &Arc<Partition>, state: &mut State) {
         state.flushing = match state.flushing {
             Flushing::Idle => {
-                self.queues.flush.push(Arc::clone(self));
+                self.queue.push(Arc::clone(self));
                 Flushing::Queued
             }
             Flushing::Running => Flushing::RunningAgain,
@@ -259,41 +236,12 @@ impl Partition {
                 state.flush_failed(self.id, &error, &mut released);
             }
         }
-        let bytes_appended = state.bytes_appended;
-        state.pace.note(began, bytes_appended);
-        let wants_space =
-            state.preparing == Preparing::No && state.pace.is_slow() && state.log.needs_preparation();
-        if wants_space {
-            state.preparing = Preparing::Asked;
-        }
         let again = state.flushing == Flushing::RunningAgain;
         state.flushing = if again { Flushing::Queued } else { Flushing::Idle };
         drop(state);
         released.run();
         if again {
-            self.queues.flush.push(Arc::clone(&self));
-        }
-        if wants_space {
-            self.queues.prepare.push(Arc::clone(&self));
-        }
-    }
-
-    /// Makes space ahead of the writer. Blocks on the disk; run by the preparer thread.
-    pub(super) fn prepare(&self) {
-        let ticket = {
-            let mut state = self.lock();
-            let ticket = if state.gone { None } else { state.log.begin_prepare() };
-            if ticket.is_none() {
-                state.preparing = Preparing::No;
-            }
-            ticket
-        };
-        let Some(ticket) = ticket else { return };
-        let prepared = ticket.run();
-        let mut state = self.lock();
-        state.preparing = Preparing::No;
-        if let Err(error) = state.log.complete_prepare(prepared) {
-            tracing::debug!(partition = %self.id, %error, "no space was prepared; the writer takes its own");
+            self.queue.push(Arc::clone(&self));
         }
     }
 

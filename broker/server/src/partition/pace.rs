@@ -1,11 +1,11 @@
-//! How fast a log grows, so that space is prepared ahead of slow writers only.
+//! How fast the logs grow, so that retired segments are zeroed while the disk has time to spare.
 //!
-//! Preparing means writing the space with zeros first. A slow writer gains: its fsyncs need no journal, and the disk has
-//! time to spare. A fast writer loses: every byte would be written twice, and the disk's bandwidth is what it waits for.
+//! Preparing a segment means writing it with zeros first. While writers are fast that would take the disk's bandwidth from
+//! them, which is what they wait for.
 
 use std::time::Duration;
 
-/// Faster than this, in bytes per second, a writer makes its own space.
+/// Faster than this, in bytes per second, the disk is left to the writers.
 const FAST_BYTES_PER_SECOND: u64 = 24 << 20;
 /// The shortest time over which a rate means anything.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ impl Pace {
         (self.began, self.bytes_at_begin) = (now, bytes_in_all);
     }
 
-    /// Whether the writer is slow enough to gain from prepared space.
+    /// Whether the disk has time to spare.
     pub(crate) fn is_slow(&self) -> bool {
         self.bytes_per_second < FAST_BYTES_PER_SECOND
     }

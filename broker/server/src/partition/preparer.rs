@@ -1,77 +1,59 @@
-//! One thread that makes space ahead of the writers: stretches of active segments, and retired segments zeroed for reuse.
+//! One thread that zeroes retired segments, so that they can be written over.
 //!
 //! An fsync after writing over blocks that exist is several times cheaper than one that must journal new ones. Nobody
-//! waits for this thread: a writer that catches up with it takes its space the ordinary way.
+//! waits for this thread: without a zeroed segment a writer takes its space the ordinary way. It leaves the segments
+//! being written alone: zeros put ahead of a writer in its own file would be flushed by the writer's own fsync.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use highwater_log::LogDir;
 
-use super::owner::Partition;
-
-/// The thread and its queue.
+/// The thread.
 #[derive(Debug)]
 pub struct Preparer {
-    queue: Arc<PrepareQueue>,
+    signal: Arc<Signal>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Partitions whose writers will soon need space, and whether retired segments wait.
 #[derive(Debug, Default)]
-pub(super) struct PrepareQueue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
+struct Signal {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct QueueState {
-    partitions: VecDeque<Arc<Partition>>,
-    retired: Retired,
-    stopped: bool,
-}
-
-/// Whether the pool may hold something to zero.
+/// What the thread should do next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Retired {
+enum Wanted {
     #[default]
-    None,
-    Perhaps,
+    Nothing,
+    LookIntoPool,
+    Stop,
 }
 
-enum Work {
-    Partition(Arc<Partition>),
-    Pool,
-}
-
-impl PrepareQueue {
-    pub(super) fn push(&self, partition: Arc<Partition>) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).partitions.push_back(partition);
-        self.filled.notify_one();
+impl Signal {
+    fn set(&self, wanted: Wanted) {
+        let mut current = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != Wanted::Stop {
+            *current = wanted;
+        }
+        drop(current);
+        self.changed.notify_one();
     }
 
-    /// Segments were retired: look into the pool.
-    pub(super) fn look_into_pool(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).retired = Retired::Perhaps;
-        self.filled.notify_one();
-    }
-
-    /// What to do next, writers first; `None` when stopped.
-    fn pop(&self) -> Option<Work> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until the pool is to be looked into; false when it is time to end.
+    fn wait(&self) -> bool {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if state.stopped {
-                return None;
+            match *wanted {
+                Wanted::Nothing => wanted = self.changed.wait(wanted).unwrap_or_else(PoisonError::into_inner),
+                Wanted::LookIntoPool => {
+                    *wanted = Wanted::Nothing;
+                    return true;
+                }
+                Wanted::Stop => return false,
             }
-            if let Some(partition) = state.partitions.pop_front() {
-                return Some(Work::Partition(partition));
-            }
-            if std::mem::take(&mut state.retired) == Retired::Perhaps {
-                return Some(Work::Pool);
-            }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -82,35 +64,29 @@ impl Preparer {
     /// # Errors
     /// The system would not start a thread.
     pub fn start(directory: &Arc<LogDir>) -> io::Result<Preparer> {
-        let queue = Arc::new(PrepareQueue::default());
-        let (taken, directory) = (Arc::clone(&queue), Arc::clone(directory));
+        let signal = Arc::new(Signal::default());
+        let (watched, directory) = (Arc::clone(&signal), Arc::clone(directory));
         let work = move || {
-            while let Some(work) = taken.pop() {
-                match work {
-                    Work::Partition(partition) => partition.prepare(),
-                    Work::Pool => match directory.prepare_pool() {
-                        // There may be more; but writers go first.
-                        Ok(true) => taken.look_into_pool(),
-                        Ok(false) => {}
-                        Err(error) => {
-                            tracing::warn!(%error, "a retired segment could not be zeroed for reuse")
-                        }
-                    },
+            while watched.wait() {
+                match directory.prepare_pool() {
+                    Ok(true) => watched.set(Wanted::LookIntoPool),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "a retired segment could not be zeroed for reuse"),
                 }
             }
         };
         let thread = std::thread::Builder::new().name("preparer".to_owned()).spawn(work)?;
-        Ok(Preparer { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Preparer { signal, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) fn queue(&self) -> Arc<PrepareQueue> {
-        Arc::clone(&self.queue)
+    /// Segments may have been retired: look into the pool.
+    pub fn look_into_pool(&self) {
+        self.signal.set(Wanted::LookIntoPool);
     }
 
     /// Ends the thread; waits for the piece of work it is at.
     pub fn stop(&self) {
-        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
-        self.queue.filled.notify_all();
+        self.signal.set(Wanted::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the preparer thread had panicked");

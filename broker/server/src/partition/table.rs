@@ -18,7 +18,7 @@ use highwater_proto::record::TimestampType;
 use thiserror::Error;
 
 use super::flusher::Flusher;
-use super::owner::{Partition, Queues};
+use super::owner::Partition;
 use super::preparer::Preparer;
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
@@ -121,7 +121,7 @@ impl PartitionTable {
 
     /// Segments were retired: have them made ready for reuse.
     pub(crate) fn reuse_retired(&self) {
-        self.preparer.queue().look_into_pool();
+        self.preparer.look_into_pool();
     }
 
     /// Opens a partition on a blocking thread, unless it is open by then.
@@ -152,9 +152,9 @@ impl PartitionTable {
             OpenError::Partition { id, error: Arc::new(error) }
         })?;
         self.report_recovery(id, &report);
-        let queues = Queues { flush: self.flusher.queue(), prepare: self.preparer.queue() };
+        let queue = self.flusher.queue();
         let clock = Arc::clone(&self.clock);
-        let partition = Arc::new(Partition::new(log, id, settings, queues, clock, Arc::clone(&self.metrics)));
+        let partition = Arc::new(Partition::new(log, id, settings, queue, clock, Arc::clone(&self.metrics)));
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.insert(id, Arc::clone(&partition));
         self.metrics.partitions_open.inc();
