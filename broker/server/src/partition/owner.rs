@@ -230,6 +230,10 @@ impl Partition {
                 metrics.flushes_completed.inc();
                 state.flushed(durable, &mut released);
             }
+            // The files went away under the flush, and with them everybody who waited.
+            Err(error) if state.gone => {
+                tracing::debug!(partition = %self.id, %error, "a flush ended with its deleted topic");
+            }
             Err(error) => {
                 metrics.flushes_failed.inc();
                 metrics.partitions_offline.inc();
