@@ -17,5 +17,7 @@ pub use broker::{Broker, Environment, StartError, StopError};
 pub use config::{BrokerConfig, ConfigError, Sources};
 pub use metadata::ChangeError;
 pub use metrics::Metrics;
-pub use partition::{CloseError, DeleteRecordsError, FetchError, ListOffsetsError, OpenError, ProduceError};
+pub use partition::{
+    CloseError, DeleteRecordsError, EpochError, FetchError, ListOffsetsError, OpenError, ProduceError,
+};
 pub use service::Services;

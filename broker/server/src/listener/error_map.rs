@@ -5,7 +5,7 @@ use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
 use crate::metadata::ChangeError;
-use crate::partition::{DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
+use crate::partition::{DeleteRecordsError, EpochError, FetchError, ListOffsetsError, ProduceError};
 use crate::service::{
     DeleteRecordsFailure, FetchFailure, ListOffsetsFailure, PartitionError, ProduceFailure, TopicFailure,
 };
@@ -76,6 +76,15 @@ fn batch_code(error: &highwater_proto::record::BatchError) -> ErrorCode {
     }
 }
 
+impl Coded for EpochError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            EpochError::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
+            EpochError::Unknown { .. } => ErrorCode::UnknownLeaderEpoch,
+        }
+    }
+}
+
 impl Coded for FetchFailure {
     fn code(&self) -> ErrorCode {
         match self {
@@ -83,8 +92,7 @@ impl Coded for FetchFailure {
             FetchFailure::Refused(error) => match error {
                 FetchError::Gone => ErrorCode::UnknownTopicId,
                 FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-                FetchError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-                FetchError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                FetchError::Epoch(error) => error.code(),
                 FetchError::Storage(_) => ErrorCode::KafkaStorageError,
             },
         }
@@ -98,8 +106,7 @@ impl Coded for ListOffsetsFailure {
             ListOffsetsFailure::Illegal(_) => ErrorCode::InvalidRequest,
             ListOffsetsFailure::Refused(error) => match error {
                 ListOffsetsError::Gone => ErrorCode::UnknownTopicId,
-                ListOffsetsError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-                ListOffsetsError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                ListOffsetsError::Epoch(error) => error.code(),
                 ListOffsetsError::Storage(_) => ErrorCode::KafkaStorageError,
             },
         }

@@ -13,7 +13,7 @@ mod preparer;
 mod table;
 mod watch;
 
-pub use outcome::{AckedBatch, DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
+pub use outcome::{AckedBatch, DeleteRecordsError, EpochError, FetchError, ListOffsetsError, ProduceError};
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
 pub(crate) use pace::Pace;
 pub(crate) use table::PartitionTable;

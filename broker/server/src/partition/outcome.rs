@@ -1,5 +1,6 @@
 //! What a partition answers: an error enum per operation, cloneable because an answer may go to several who wait.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -55,6 +56,39 @@ pub struct Fetched {
     pub epoch: LeaderEpoch,
 }
 
+/// The client believes in another leader than this one (rule M-03).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EpochError {
+    /// An older one.
+    #[error("leader epoch {asked} is older than {current}")]
+    Fenced {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+    /// One that this broker doesn't know.
+    #[error("leader epoch {asked} is newer than {current}")]
+    Unknown {
+        /// As asked.
+        asked: LeaderEpoch,
+        /// This leader's.
+        current: LeaderEpoch,
+    },
+}
+
+impl EpochError {
+    /// Whether a client that asks for epoch `asked` means the leader of epoch `current`; one that names none does.
+    pub(crate) fn check(asked: LeaderEpoch, current: LeaderEpoch) -> Result<(), EpochError> {
+        match asked.cmp(&current) {
+            _ if asked == LeaderEpoch::UNKNOWN => Ok(()),
+            Ordering::Less => Err(EpochError::Fenced { asked, current }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(EpochError::Unknown { asked, current }),
+        }
+    }
+}
+
 /// Why a fetch was refused.
 #[derive(Clone, Debug, Error)]
 pub enum FetchError {
@@ -71,22 +105,9 @@ pub enum FetchError {
         /// The first that readers must not see.
         end: Offset,
     },
-    /// The client believes in an older leader.
-    #[error("leader epoch {asked} is older than {current}")]
-    FencedEpoch {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
-    /// The client believes in a leader that this broker doesn't know.
-    #[error("leader epoch {asked} is newer than {current}")]
-    UnknownEpoch {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
+    /// The client believes in another leader.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<ReadError>),
@@ -98,22 +119,9 @@ pub enum ListOffsetsError {
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Gone,
-    /// The client believes in an older leader.
-    #[error("leader epoch {asked} is older than {current}")]
-    FencedEpoch {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
-    /// The client believes in a leader that this broker doesn't know.
-    #[error("leader epoch {asked} is newer than {current}")]
-    UnknownEpoch {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
+    /// The client believes in another leader.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<ReadError>),

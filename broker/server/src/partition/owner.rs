@@ -16,7 +16,9 @@ use highwater_proto::record::{TimestampType, ValidationRules, validate_produced}
 use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 
 use super::flusher::FlushQueue;
-use super::outcome::{AckedBatch, DeleteRecordsError, FetchError, Fetched, ListOffsetsError, ProduceError};
+use super::outcome::{
+    AckedBatch, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, ProduceError,
+};
 use super::table::log_config;
 use super::watch::{Watch, Watcher};
 use crate::metrics::Metrics;
@@ -260,12 +262,7 @@ impl Partition {
         max_bytes: usize,
         epoch: LeaderEpoch,
     ) -> Result<Fetched, FetchError> {
-        if epoch != LeaderEpoch::UNKNOWN && epoch < SINGLE_BROKER_EPOCH {
-            return Err(FetchError::FencedEpoch { asked: epoch, current: SINGLE_BROKER_EPOCH });
-        }
-        if epoch > SINGLE_BROKER_EPOCH {
-            return Err(FetchError::UnknownEpoch { asked: epoch, current: SINGLE_BROKER_EPOCH });
-        }
+        EpochError::check(epoch, SINGLE_BROKER_EPOCH)?;
         // Compaction or truncation may take the segment away between plan and read; a fresh plan finds its heir.
         for _ in 0..PLANS_MAX {
             let (mut fetched, plan) = self.plan_fetch(from, max_bytes)?;
@@ -310,9 +307,7 @@ impl Partition {
         query: OffsetQuery,
         epoch: LeaderEpoch,
     ) -> Result<FoundOffset, ListOffsetsError> {
-        if epoch > SINGLE_BROKER_EPOCH {
-            return Err(ListOffsetsError::UnknownEpoch { asked: epoch, current: SINGLE_BROKER_EPOCH });
-        }
+        EpochError::check(epoch, SINGLE_BROKER_EPOCH)?;
         let found = |offset, timestamp_ms| FoundOffset { offset, timestamp_ms, epoch: SINGLE_BROKER_EPOCH };
         let search = {
             let state = self.lock();
