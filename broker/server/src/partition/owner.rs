@@ -509,3 +509,7 @@ fn validation_rules(settings: &TopicSettings, now_ms: i64) -> ValidationRules {
         ..ValidationRules::new(now_ms)
     }
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+use std::path::Path;
+use std::sync::mpsc;
+
+use highwater_env::sim::{SimClock, SimDisk, SimRandom};
+use highwater_log::{LogConfig, LogDir, LogDirConfig};
+use highwater_proto::record::{BatchBuilder, Compression};
+use highwater_proto::{BrokerId, PartitionIndex, TopicId};
+
+use super::*;
+
+/// A partition whose flushes run when the test says so.
+struct World {
+    directory: LogDir,
+    partition: Arc<Partition>,
+    metrics: Arc<Metrics>,
+}
+
+impl World {
+    fn new() -> World {
+        let clock = Arc::new(SimClock::new(0));
+        let config = LogDirConfig::new("test", BrokerId(1));
+        let disk = SimDisk::new(0);
+        let directory = LogDir::open(
+            disk,
+            Arc::<SimClock>::clone(&clock),
+            &SimRandom::new(1),
+            Path::new("/data"),
+            config,
+        )
+        .unwrap();
+        let id = TopicPartition::new(TopicId([7; 16]), PartitionIndex(0));
+        let (log, _) = directory.partition(id, LogConfig::default()).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let settings = Arc::new(TopicSettings::defaults());
+        let partition = Partition::new(log, id, settings, Arc::default(), clock, Arc::clone(&metrics));
+        World { directory, partition: Arc::new(partition), metrics }
+    }
+
+    /// Appends a record and returns where its acknowledgement will arrive.
+    fn append(&self) -> mpsc::Receiver<Result<AckedBatch, ProduceError>> {
+        let mut builder = BatchBuilder::new(Compression::None, 1000);
+        builder.try_append(0, None, Some(b"value"), &[]).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        self.partition.append(&builder.finish(None), -1, Box::new(move |result| drop(sender.send(result))));
+        receiver
+    }
+
+    fn flush(&self) {
+        Arc::clone(&self.partition).flush(&self.metrics);
+    }
+}
+
+/// Deleting a topic under load took its partitions offline for good: a flusher thread came to a partition whose
+/// directory had been renamed away, the sync of the directory failed, and the failure counted as the disk's. The broker
+/// said "not ready" until it was restarted, over a topic that nobody had any more.
+#[test]
+fn a_flush_that_races_with_its_topics_deletion_does_not_count_as_failed() {
+    let world = World::new();
+    let ack = world.append();
+    world.partition.set_gone();
+    world.directory.remove(world.partition.id()).unwrap();
+    assert!(matches!(ack.try_recv(), Ok(Err(ProduceError::Gone))), "who waited is told");
+    world.flush();
+    assert_eq!(world.metrics.flushes_failed.get(), 0);
+    assert_eq!(world.metrics.partitions_offline.get(), 0, "readiness counts these");
+}
+
+#[test]
+fn a_flush_that_fails_while_its_topic_is_there_counts_and_is_told_to_who_waits() {
+    let world = World::new();
+    let ack = world.append();
+    world.directory.remove(world.partition.id()).unwrap();
+    world.flush();
+    assert!(matches!(ack.try_recv(), Ok(Err(ProduceError::FlushFailed))));
+    assert_eq!((world.metrics.flushes_failed.get(), world.metrics.partitions_offline.get()), (1, 1));
+}
