@@ -50,6 +50,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Bytes that can still be written to the file system that holds `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// How many files the process may have open at once, sockets included.
+    fn open_files_max(&self) -> usize;
+
     /// Whether all pages under `bytes` (a slice of a map made by this disk) are in memory, so that reading waits for
     /// no device. A hint: the pages may go the moment after.
     fn is_resident(&self, bytes: &[u8]) -> io::Result<bool>;
@@ -145,6 +148,12 @@ pub enum LockError {
     /// The file system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// Whether an error means that the process, or the machine, has as many files open as it may: nothing was tried, and
+/// the call can succeed once one is closed.
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Whether an error means that the disk is full (or a quota is used up), so that the call can succeed once there is space.

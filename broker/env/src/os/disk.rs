@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::process::{Resource, getrlimit};
 
 use super::file::OsFile;
 use crate::{DirEntry, DirectoryLock, Disk, DiskFile, EntryKind, LockError};
@@ -95,6 +96,11 @@ impl Disk for OsDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let stat = statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn open_files_max(&self) -> usize {
+        let limit = getrlimit(Resource::Nofile).current;
+        limit.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
     }
 
     fn is_resident(&self, bytes: &[u8]) -> io::Result<bool> {

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use super::fault::{CallKind, Fault, FaultKind, Faults};
+use super::file::SimFile;
 use super::node::FileNode;
 use super::time::SimRandom;
 use crate::{DirEntry, DirectoryLock, Disk, DiskFile, EntryKind, LockError};
 
-type NodeId = u64;
+pub(super) type NodeId = u64;
 const ROOT: NodeId = 0;
 const PAGE_BYTES: u64 = 4096;
 /// No simulated file grows larger, unless [`SimDisk::with_file_bytes_max`] says so.
@@ -26,24 +25,27 @@ pub struct SimDisk {
 }
 
 #[derive(Debug)]
-struct State {
-    random: SimRandom,
-    nodes: BTreeMap<NodeId, Node>,
+pub(super) struct State {
+    pub(super) random: SimRandom,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
     next_node: NodeId,
     /// Changes of names that no directory sync has made durable, oldest first.
     pending: Vec<NameChange>,
-    faults: Faults,
+    pub(super) faults: Faults,
     file_bytes_max: usize,
     capacity_bytes: u64,
     /// Counts crashes; handles from before one no longer work.
-    life: u64,
+    pub(super) life: u64,
     locks: BTreeMap<PathBuf, (u64, String)>,
     next_lock: u64,
     resident: bool,
+    /// Handles of this life.
+    pub(super) open_files: usize,
+    open_files_max: usize,
 }
 
 #[derive(Debug)]
-enum Node {
+pub(super) enum Node {
     File(FileNode),
     Directory { entries: BTreeMap<String, NodeId>, durable: BTreeMap<String, NodeId> },
 }
@@ -76,6 +78,8 @@ impl SimDisk {
                 locks: BTreeMap::new(),
                 next_lock: 0,
                 resident: true,
+                open_files: 0,
+                open_files_max: usize::MAX,
             })),
         })
     }
@@ -109,6 +113,8 @@ impl SimDisk {
             locks: BTreeMap::new(),
             next_lock: state.next_lock,
             resident: state.resident,
+            open_files: 0,
+            open_files_max: state.open_files_max,
         };
         drop(state);
         image.crash().expect("memory for the new life");
@@ -118,13 +124,22 @@ impl SimDisk {
     /// Ends the process but not the machine: open handles are dead and locks are free, all bytes stay.
     pub fn kill_process(&self) {
         let mut state = self.lock();
-        state.life += 1;
-        state.locks.clear();
+        state.end_life();
     }
 
     /// Limits the disk to this many bytes, in whole pages per file.
     pub fn set_capacity_bytes(&self, bytes: u64) {
         self.lock().capacity_bytes = bytes;
+    }
+
+    /// Lets no more than this many files be open at once; a directory is open while it is listed or synced.
+    pub fn set_open_files_max(&self, files: usize) {
+        self.lock().open_files_max = files;
+    }
+
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.lock().open_files
     }
 
     /// Bytes in use, in whole pages per file.
@@ -195,7 +210,17 @@ impl SimDisk {
         }
     }
 
-    fn handle(&self, state: &State, id: NodeId) -> Arc<dyn DiskFile> {
+    /// A call that opens something, if one more may be open.
+    fn enter_open(&self, call: CallKind) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.enter(call)?;
+        if state.open_files >= state.open_files_max {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        Ok(state)
+    }
+
+    fn handle(&self, state: &mut State, id: NodeId) -> Arc<dyn DiskFile> {
+        state.open_files += 1;
         Arc::new(SimFile { state: Arc::clone(&self.state), id, life: state.life })
     }
 }
@@ -210,15 +235,22 @@ pub enum Resident {
 }
 
 /// A panic of one test thread must not hide the others' results, so poisoning is ignored.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn not_found() -> io::Error {
+pub(super) fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
 impl State {
+    /// Handles are dead and locks are free.
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.open_files = 0;
+        self.locks.clear();
+    }
+
     fn used_bytes(&self) -> u64 {
         let used = |node: &Node| match node {
             Node::File(file) if file.linked => file.len().next_multiple_of(PAGE_BYTES),
@@ -228,7 +260,7 @@ impl State {
     }
 
     /// Fails if the file cannot be made this long.
-    fn check_space(&mut self, id: NodeId, len: u64) -> io::Result<()> {
+    pub(super) fn check_space(&mut self, id: NodeId, len: u64) -> io::Result<()> {
         let used = self.used_bytes();
         let capacity = self.capacity_bytes;
         let file = self.file(id)?;
@@ -239,7 +271,7 @@ impl State {
         Ok(())
     }
 
-    fn file(&mut self, id: NodeId) -> io::Result<&mut FileNode> {
+    pub(super) fn file(&mut self, id: NodeId) -> io::Result<&mut FileNode> {
         match self.nodes.get_mut(&id) {
             Some(Node::File(file)) => Ok(file),
             Some(Node::Directory { .. }) => Err(io::ErrorKind::IsADirectory.into()),
@@ -305,8 +337,7 @@ impl State {
     }
 
     fn crash(&mut self) -> io::Result<()> {
-        self.life += 1;
-        self.locks.clear();
+        self.end_life();
         self.faults.clear();
         // Each directory keeps its oldest changes up to a point of its own.
         let pending = std::mem::take(&mut self.pending);
@@ -358,7 +389,7 @@ fn text(name: &OsStr) -> io::Result<&str> {
 
 impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.enter(CallKind::Create)?;
+        let mut state = self.enter_open(CallKind::Create)?;
         let (parent, name) = state.parent(path)?;
         if state.entries(parent)?.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -366,14 +397,14 @@ impl Disk for SimDisk {
         let file = FileNode::new(state.file_bytes_max)?;
         let id = state.add(Node::File(file));
         state.change(vec![(parent, name, Some(id))]);
-        Ok(self.handle(&state, id))
+        Ok(self.handle(&mut state, id))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.enter(CallKind::Open)?;
+        let mut state = self.enter_open(CallKind::Open)?;
         let id = state.find(path)?;
         state.file(id)?;
-        Ok(self.handle(&state, id))
+        Ok(self.handle(&mut state, id))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -444,7 +475,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let state = self.enter(CallKind::List)?;
+        let state = self.enter_open(CallKind::List)?;
         let entries = state.entries(state.find(path)?)?;
         let kind = |id: &NodeId| match state.nodes[id] {
             Node::File(_) => EntryKind::File,
@@ -454,7 +485,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.enter(CallKind::SyncDir)?;
+        let mut state = self.enter_open(CallKind::SyncDir)?;
         let id = state.find(path)?;
         state.entries(id)?;
         let touches = |change: &NameChange| change.names.iter().any(|(directory, ..)| *directory == id);
@@ -484,6 +515,10 @@ impl Disk for SimDisk {
         Ok(state.capacity_bytes.saturating_sub(state.used_bytes()))
     }
 
+    fn open_files_max(&self) -> usize {
+        self.lock().open_files_max
+    }
+
     fn is_resident(&self, _bytes: &[u8]) -> io::Result<bool> {
         Ok(self.lock().resident)
     }
@@ -506,92 +541,5 @@ impl Drop for SimLock {
         if state.locks.get(&self.path).is_some_and(|(id, _)| *id == self.id) {
             state.locks.remove(&self.path);
         }
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    state: Arc<Mutex<State>>,
-    id: NodeId,
-    life: u64,
-}
-
-impl SimFile {
-    /// Counts the call; the fault, if one is due, is left to the caller.
-    fn start(&self, call: CallKind) -> io::Result<(MutexGuard<'_, State>, Option<FaultKind>)> {
-        let mut state = lock(&self.state);
-        if self.life != state.life {
-            return Err(io::Error::other("this handle is from before the crash"));
-        }
-        let fault = state.faults.enter(call);
-        Ok((state, fault))
-    }
-
-    fn enter(&self, call: CallKind) -> io::Result<MutexGuard<'_, State>> {
-        let (state, fault) = self.start(call)?;
-        fault.map_or(Ok(state), |fault| Err(fault.error()))
-    }
-}
-
-impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.enter(CallKind::Len)?.file(self.id)?.len())
-    }
-
-    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.enter(CallKind::Read)?.file(self.id)?.read_at(position, buffer))
-    }
-
-    fn write_at(&self, position: u64, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        let (mut state, fault) = self.start(CallKind::Write)?;
-        let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-        let mut limit = bytes;
-        let mut result = Ok(());
-        if let Some(kind) = fault {
-            limit = if kind == FaultKind::Short { state.random.below(bytes.max(1)) } else { 0 };
-            result = Err(kind.error());
-        }
-        if limit > 0 {
-            state.check_space(self.id, position + limit)?;
-            state.file(self.id)?.write_at(position, slices, limit);
-        }
-        result
-    }
-
-    fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
-        let mut state = self.enter(CallKind::Allocate)?;
-        state.check_space(self.id, position + len)?;
-        state.file(self.id)?.grow(position + len);
-        Ok(())
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        let mut state = self.enter(CallKind::Truncate)?;
-        state.check_space(self.id, len)?;
-        state.file(self.id)?.truncate(len);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let (mut guard, fault) = self.start(CallKind::SyncData)?;
-        let state = &mut *guard;
-        let Some(Node::File(file)) = state.nodes.get_mut(&self.id) else { return Err(not_found()) };
-        match fault {
-            None => file.sync(),
-            Some(kind) => {
-                file.fail_sync(&state.random);
-                return Err(kind.error());
-            }
-        }
-        Ok(())
-    }
-
-    fn map(&self, len: u64) -> io::Result<Bytes> {
-        let mut state = self.enter(CallKind::Map)?;
-        let file = state.file(self.id)?;
-        if len > file.len() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        Ok(file.map(len))
     }
 }

@@ -6,6 +6,7 @@
 
 mod disk;
 mod fault;
+mod file;
 mod node;
 mod time;
 
