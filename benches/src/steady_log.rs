@@ -104,9 +104,6 @@ impl SteadyLog {
 
     fn keep_house(&mut self) {
         let end = self.log.flush().expect("the disk takes it").get();
-        if let Some(ticket) = self.log.begin_prepare() {
-            self.log.complete_prepare(ticket.run()).expect("there is space for it");
-        }
         self.log.checkpoint().expect("the disk takes it");
         self.log.retain(NOW_MS, end).expect("the oldest segments can go");
         while self.dir.prepare_pool().expect("the disk takes it") {}

@@ -16,9 +16,9 @@ use highwater_proto::{LeaderEpoch, Offset};
 use crate::counters;
 use crate::epochs::Change;
 use crate::error::{IoFault, fault};
+use crate::handles::LazyFile;
 use crate::log::{Health, PartitionLog, RottenRange};
 use crate::open::remove_segment_files;
-use crate::prepare;
 use crate::producers::{ProducerError, ProducerVerdict};
 use crate::segment::{Active, IndexBuilder, IndexOnDisk, Sealed, SegmentReader};
 use crate::state::Ending;
@@ -201,13 +201,13 @@ impl PartitionLog {
         if active.spoilt_bytes > position + bytes {
             active.clean_spoilt(position)?;
         }
-        if let Err(error) = active.file.write_at(position, slices) {
+        let file = active.file.get_to_write().map_err(fault("open", &active.reader.log_path))?;
+        if let Err(error) = file.write_at(position, slices) {
             active.spoilt_bytes = active.spoilt_bytes.max(position + bytes);
             return Err(fault("write", &active.reader.log_path)(error).into());
         }
         active.index.push(position, stored);
         active.data_bytes += bytes;
-        active.dirty = true;
         if active.data_bytes >= active.spoilt_bytes {
             active.spoilt_bytes = 0;
         }
@@ -272,7 +272,7 @@ impl PartitionLog {
         self.unflushed.directory = true;
         self.unflushed.epochs = self.epochs.last().is_some();
         self.unflushed.state = true;
-        self.write_state(Ending::Open)
+        self.write_state(Ending::Open).map(|_| ())
     }
 
     fn create_segment(&self, base: Offset, now_ms: i64, space: Space) -> Result<Active, IoFault> {
@@ -281,8 +281,8 @@ impl PartitionLog {
         let (file, allocated_bytes) = self.segment_file(&reader.log_path, space)?;
         Ok(Active {
             index: IndexBuilder::new(base, self.config.index_interval_bytes),
+            file: LazyFile::opened(&self.shared, reader.log_path.clone(), file),
             reader,
-            file,
             data_bytes: 0,
             opened_bytes: 0,
             allocated_bytes,
@@ -291,8 +291,6 @@ impl PartitionLog {
             entries_written: 0,
             entries_crc: 0,
             checkpoint_bytes: 0,
-            stretch: None,
-            dirty: false,
         })
     }
 
@@ -313,10 +311,7 @@ impl PartitionLog {
         Ok((self.shared.create_fresh(path)?, 0))
     }
 
-    pub(crate) fn seal(&mut self, mut old: Active) {
-        if let Some(stretch) = old.stretch.take() {
-            prepare::give_up(&stretch);
-        }
+    pub(crate) fn seal(&mut self, old: Active) {
         if old.data_bytes == 0 {
             // Nothing was ever written to it, or an append to it failed: its name must not stay.
             old.reader.retire();
@@ -325,9 +320,7 @@ impl PartitionLog {
             }
             return;
         }
-        if old.dirty {
-            self.unflushed.files.push(Arc::clone(&old.file));
-        }
+        self.unflushed.files.extend(old.file.take_unsynced());
         let max_timestamp_ms = old.index.max_timestamp_ms;
         old.reader.set_index(Arc::new(old.index.entries), IndexOnDisk::Unwritten);
         self.sealed.push(Sealed {
@@ -354,20 +347,18 @@ impl Active {
         if end <= self.allocated_bytes {
             return Ok(());
         }
-        if let Some(stretch) = self.stretch.take() {
-            prepare::give_up(&stretch);
-        }
         let step = self.allocated_bytes.clamp(ALLOCATE_MIN_BYTES, ALLOCATE_MAX_BYTES);
         let cap = segment_bytes_max.min(SEGMENT_BYTES_LIMIT).max(end);
         let wanted = (self.allocated_bytes + step).max(end).min(cap).next_multiple_of(PAGE_BYTES);
         let from = self.allocated_bytes;
-        let grown = match self.file.allocate(from, wanted - from) {
+        let file = self.file.get().map_err(fault("open", &self.reader.log_path))?;
+        let grown = match file.allocate(from, wanted - from) {
             // Nearly full: what this batch needs may still be there.
             Err(error)
                 if highwater_env::disk::is_disk_full(&error) && wanted > end.next_multiple_of(PAGE_BYTES) =>
             {
                 let least = end.next_multiple_of(PAGE_BYTES);
-                self.file.allocate(from, least - from).map(|()| least)
+                file.allocate(from, least - from).map(|()| least)
             }
             result => result.map(|()| wanted),
         };
@@ -378,10 +369,11 @@ impl Active {
     /// Zeroes what an append that failed may have left from `from` on: part of it could pass for a batch of its own.
     fn clean_spoilt(&mut self, from: u64) -> Result<(), IoFault> {
         let zeros = [0; PAGE_BYTES as usize];
+        let file = self.file.get_to_write().map_err(fault("open", &self.reader.log_path))?;
         let mut at = from;
         while at < self.spoilt_bytes {
             let count = (self.spoilt_bytes - at).min(PAGE_BYTES) as usize;
-            let result = self.file.write_at(at, &[IoSlice::new(&zeros[..count])]);
+            let result = file.write_at(at, &[IoSlice::new(&zeros[..count])]);
             result.map_err(fault("write", &self.reader.log_path))?;
             at += count as u64;
         }

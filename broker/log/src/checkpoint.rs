@@ -103,7 +103,7 @@ impl CheckpointTicket {
 impl IndexWrite {
     fn run(&self, shared: &Shared) -> io::Result<()> {
         let path = &self.reader.index_path;
-        let file = match shared.disk.open(path) {
+        let file = match shared.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => shared.disk.create(path)?,
             result => result?,
         };
@@ -122,7 +122,7 @@ fn write_snapshot(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), IoFa
 
 /// Gives back the space that was reserved beyond a sealed segment's data. Nobody reads there, so live maps don't mind.
 fn trim(shared: &Shared, path: &Path, data_bytes: u64) -> Result<(), IoFault> {
-    let file = shared.disk.open(path).map_err(fault("open", path))?;
+    let file = shared.open(path).map_err(fault("open", path))?;
     if file.len().map_err(fault("measure", path))? > data_bytes {
         file.truncate(data_bytes).map_err(fault("truncate", path))?;
     }
@@ -282,22 +282,20 @@ impl PartitionLog {
         if !self.state_file.exists || self.health != Health::Good {
             return Ok(flushed);
         }
+        if self.state_file.last == Some(self.state(Ending::Clean)) {
+            // It was closed like this before, and nobody wrote to it since.
+            self.health = Health::Closed;
+            return Ok(flushed);
+        }
         if let Err(CheckpointError::Io(error)) = self.checkpoint() {
             tracing::warn!(partition = %self.topic_partition, %error, "the next opening will read more");
         }
         if let Some(active) = &mut self.active {
-            if let Some(stretch) = active.stretch.take() {
-                crate::prepare::give_up(&stretch);
-            }
+            // Not synced: if it is undone, there are zeros.
             trim(&self.shared, &active.reader.log_path, active.data_bytes)?;
-            active.file.sync_data().map_err(fault("sync", &active.reader.log_path))?;
         }
-        self.write_state(Ending::Clean)?;
-        let path = self.directory.join(STATE_FILE);
-        match &self.state_file.file {
-            Some(file) => file.sync_data().map_err(fault("sync", &path))?,
-            None => unreachable!("the state was just written"),
-        }
+        let file = self.write_state(Ending::Clean)?;
+        file.sync_data().map_err(fault("sync", &self.directory.join(STATE_FILE)))?;
         // From here on an append would make the clean ending a lie.
         self.health = Health::Closed;
         Ok(flushed)

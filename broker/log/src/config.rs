@@ -83,6 +83,8 @@ pub struct LogDirConfig {
     pub maps_max: usize,
     /// At most about this many bytes of sealed segments' indexes stay in memory.
     pub index_cache_bytes_max: usize,
+    /// At most this many of the files that are written stay open, and those with unsynced bytes on top.
+    pub open_files_max: usize,
     /// At most this many prepared segments wait in the pool.
     pub pool_segments_max: usize,
     /// At most this many bytes wait in the pool.
@@ -97,6 +99,7 @@ impl LogDirConfig {
             broker_id,
             maps_max: 4096,
             index_cache_bytes_max: 256 << 20,
+            open_files_max: 1024,
             pool_segments_max: 4,
             pool_bytes_max: 1 << 30,
         }

@@ -16,6 +16,11 @@ pub struct IoFault {
 }
 
 impl IoFault {
+    /// Whether too many files are open: nothing was tried, and the call can succeed once some are closed.
+    pub fn is_out_of_handles(&self) -> bool {
+        highwater_env::disk::is_out_of_handles(&self.source)
+    }
+
     /// Whether the disk is full, so that the call can succeed once there is space.
     pub fn is_disk_full(&self) -> bool {
         highwater_env::disk::is_disk_full(&self.source)

@@ -4,7 +4,7 @@
 //! any lock, `complete_flush` hands out the proof. One flush per partition at a time: appends that come meanwhile are
 //! covered by the next one. A failed sync stops the log for good (rule M-22): the kernel may have dropped the bytes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_env::DiskFile;
@@ -13,6 +13,7 @@ use highwater_proto::Offset;
 use crate::counters;
 use crate::epochs::EPOCHS_FILE;
 use crate::error::{IoFault, fault};
+use crate::handles::LazyFile;
 use crate::log::{Health, Marker, PartitionLog, Shared};
 use crate::state::Ending;
 
@@ -38,6 +39,9 @@ pub enum FlushError {
     /// The sync failed. The log is poisoned until it is opened again.
     #[error("what was appended may be lost: {0}")]
     Sync(#[from] IoFault),
+    /// Something had to be opened, and too many files are open. Nothing is lost: flush again later.
+    #[error("not flushed yet: {0}")]
+    TooManyOpenFiles(IoFault),
     /// An earlier one failed.
     #[error("the log was stopped by an earlier failure: {reason}")]
     Poisoned {
@@ -53,6 +57,7 @@ pub struct FlushTicket {
     shared: Arc<Shared>,
     directory: PathBuf,
     files: Vec<Arc<dyn DiskFile>>,
+    state: Option<Arc<LazyFile>>,
     epochs: Option<Vec<u8>>,
     sync_directory: bool,
     sync_parent: bool,
@@ -69,17 +74,35 @@ pub struct SyncedFlush {
     result: Result<(), IoFault>,
     /// The leader epochs could not be written; they can be learnt from the data.
     epochs_result: Result<(), IoFault>,
+    /// Given back where nothing was lost and all of it is still to be done.
+    unfinished: Option<Unfinished>,
+}
+
+/// What a flush that could not open a file leaves to the next one.
+#[derive(Debug)]
+struct Unfinished {
+    files: Vec<Arc<dyn DiskFile>>,
+    directory: bool,
+    parent: bool,
+    state: bool,
 }
 
 impl FlushTicket {
     /// Waits until everything is on the device, or has failed.
-    pub fn sync(self) -> SyncedFlush {
+    pub fn sync(mut self) -> SyncedFlush {
         let epochs_result = match &self.epochs {
             Some(epochs) => self.shared.replace_file(&self.directory.join(EPOCHS_FILE), epochs),
             None => Ok(()),
         };
         let result = self.run();
-        SyncedFlush { marker: self.marker, generation: self.generation, result, epochs_result }
+        let (marker, generation) = (self.marker, self.generation);
+        let unfinished = matches!(&result, Err(error) if error.is_out_of_handles()).then(|| Unfinished {
+            directory: self.sync_directory || self.epochs.is_some(),
+            parent: self.sync_parent,
+            state: self.state.is_some(),
+            files: self.files,
+        });
+        SyncedFlush { marker, generation, result, epochs_result, unfinished }
     }
 
     /// The offset this flush makes durable.
@@ -87,20 +110,31 @@ impl FlushTicket {
         self.marker.end
     }
 
-    fn run(&self) -> Result<(), IoFault> {
-        for file in &self.files {
+    fn run(&mut self) -> Result<(), IoFault> {
+        while let Some(file) = self.files.last() {
             file.sync_data().map_err(fault("sync a file of", &self.directory))?;
+            // Let go: where too many files are open, the directory may need its descriptor.
+            self.files.pop();
+        }
+        if let Some(state) = &self.state {
+            let file = state.get().map_err(fault("open the state file of", &self.directory))?;
+            file.sync_data().map_err(fault("sync the state file of", &self.directory))?;
         }
         // A new segment's name must be there before its data counts (rule M-21).
         if self.sync_directory || self.epochs.is_some() {
-            self.shared.disk.sync_dir(&self.directory).map_err(fault("sync", &self.directory))?;
+            sync_dir(&self.shared, &self.directory).map_err(fault("sync", &self.directory))?;
         }
         if self.sync_parent {
             let parent = &self.shared.partitions;
-            self.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
+            sync_dir(&self.shared, parent).map_err(fault("sync", parent))?;
         }
         Ok(())
     }
+}
+
+/// A directory is opened to be synced.
+fn sync_dir(shared: &Shared, directory: &Path) -> std::io::Result<()> {
+    shared.with_handle(|| shared.disk.sync_dir(directory))
 }
 
 impl PartitionLog {
@@ -109,7 +143,7 @@ impl PartitionLog {
         let unflushed = &self.unflushed;
         self.health == Health::Good
             && !unflushed.in_flight
-            && (self.active.as_ref().is_some_and(|active| active.dirty)
+            && (self.active.as_ref().is_some_and(|active| active.file.is_unsynced())
                 || !unflushed.files.is_empty()
                 || unflushed.directory
                 || unflushed.parent
@@ -126,20 +160,14 @@ impl PartitionLog {
         let marker = self.end_marker();
         let unflushed = &mut self.unflushed;
         let mut files = std::mem::take(&mut unflushed.files);
-        if let Some(active) = &mut self.active
-            && std::mem::take(&mut active.dirty)
-        {
-            files.push(Arc::clone(&active.file));
-        }
-        if std::mem::take(&mut unflushed.state) {
-            files.extend(self.state_file.file.clone());
-        }
+        files.extend(self.active.as_ref().and_then(|active| active.file.take_unsynced()));
         unflushed.in_flight = true;
         let names_doubtful = std::mem::take(&mut unflushed.names_doubtful);
         Some(FlushTicket {
             shared: Arc::clone(&self.shared),
             directory: self.directory.clone(),
             files,
+            state: if std::mem::take(&mut unflushed.state) { self.state_file.file.clone() } else { None },
             epochs: std::mem::take(&mut unflushed.epochs).then(|| self.epochs.encode()),
             sync_directory: std::mem::take(&mut unflushed.directory) || names_doubtful,
             sync_parent: std::mem::take(&mut unflushed.parent) || names_doubtful,
@@ -151,7 +179,18 @@ impl PartitionLog {
     /// Takes a flush back and says how far the log is durable now.
     pub fn complete_flush(&mut self, flush: SyncedFlush) -> Result<Durable<Offset>, FlushError> {
         self.unflushed.in_flight = false;
+        if let Some(unfinished) = flush.unfinished {
+            let unflushed = &mut self.unflushed;
+            unflushed.files.extend(unfinished.files);
+            unflushed.directory |= unfinished.directory;
+            unflushed.parent |= unfinished.parent;
+            unflushed.state |= unfinished.state;
+            unflushed.epochs |= flush.epochs_result.is_err();
+        }
         if let Err(error) = flush.result {
+            if error.is_out_of_handles() {
+                return Err(FlushError::TooManyOpenFiles(error));
+            }
             self.poison(&error);
             return Err(FlushError::Sync(error));
         }

@@ -16,7 +16,8 @@ use crate::counters::Counters;
 use crate::epochs::{Change, LeaderEpochs};
 use crate::error::{IoFault, fault};
 use crate::flush::Durable;
-use crate::maps::HolderQueue;
+use crate::handles::LazyFile;
+use crate::holders::HolderQueue;
 use crate::pool::Pool;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Sealed};
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: PathBuf,
     pub(crate) maps: HolderQueue,
     pub(crate) indexes: HolderQueue,
+    pub(crate) handles: HolderQueue,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     /// Renamed out of the way; to be removed when somebody has the time.
@@ -42,10 +44,11 @@ impl Shared {
         partitions: PathBuf,
         maps: HolderQueue,
         indexes: HolderQueue,
+        handles: HolderQueue,
         pool: Pool,
     ) -> Shared {
         let (counters, removals) = (Counters::default(), Mutex::default());
-        Shared { disk, partitions, maps, indexes, pool, counters, removals }
+        Shared { disk, partitions, maps, indexes, handles, pool, counters, removals }
     }
 
     /// Leaves a file or directory to be removed later.
@@ -60,9 +63,25 @@ impl Shared {
         removals.split_off(keep)
     }
 
+    /// Calls what opens a file; if too many are open, once more after those that nobody needs were closed.
+    pub(crate) fn with_handle<T>(&self, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+        match open() {
+            Err(error) if highwater_env::disk::is_out_of_handles(&error) => {
+                self.handles.let_go();
+                open()
+            }
+            result => result,
+        }
+    }
+
+    /// Opens a file that is there.
+    pub(crate) fn open(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        self.with_handle(|| self.disk.open(path))
+    }
+
     /// Creates a file, in the place of what a failed attempt may have left.
     pub(crate) fn create_fresh(&self, path: &Path) -> Result<Arc<dyn DiskFile>, IoFault> {
-        match self.disk.create(path) {
+        match self.with_handle(|| self.disk.create(path)) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 self.disk.remove_file(path).map_err(fault("remove", path))?;
@@ -176,13 +195,15 @@ pub(crate) struct Unflushed {
     pub(crate) in_flight: bool,
 }
 
-/// `partition.state`, opened at the first write.
+/// `partition.state`, opened when it is written.
 #[derive(Debug, Default)]
 pub(crate) struct StateFile {
-    pub(crate) file: Option<Arc<dyn DiskFile>>,
+    pub(crate) file: Option<Arc<LazyFile>>,
     /// Of the slot written last.
     pub(crate) sequence: u64,
     pub(crate) exists: bool,
+    /// What the slot written or read last says.
+    pub(crate) last: Option<PartitionState>,
     /// What the newest slot says; survives from one write to the next where nothing newer is known.
     pub(crate) marker: Option<Marker>,
 }
@@ -343,14 +364,14 @@ impl PartitionLog {
         Marker { segment_base, position, end: self.log_end }
     }
 
-    /// Writes `partition.state` without syncing it.
-    pub(crate) fn write_state(&mut self, ending: Ending) -> Result<(), IoFault> {
+    /// What `partition.state` should say.
+    pub(crate) fn state(&self, ending: Ending) -> PartitionState {
         let marker = self.state_file.marker.unwrap_or(Marker {
             segment_base: self.log_start,
             position: 0,
             end: self.log_start,
         });
-        let state = PartitionState {
+        PartitionState {
             ending,
             log_start: self.log_start,
             flushed_end: marker.end.max(self.log_start),
@@ -358,31 +379,37 @@ impl PartitionLog {
             position: marker.position,
             high_watermark: self.high_watermark,
             last_epoch: self.epochs.last().unwrap_or(LeaderEpoch::UNKNOWN),
-        };
+        }
+    }
+
+    /// Writes `partition.state` without syncing it; returns the file, for who wants to.
+    pub(crate) fn write_state(&mut self, ending: Ending) -> Result<Arc<dyn DiskFile>, IoFault> {
+        let state = self.state(ending);
         let path = self.directory.join(STATE_FILE);
         let file = match &self.state_file.file {
             Some(file) => Arc::clone(file),
             None => {
                 let file = if self.state_file.exists {
-                    self.shared.disk.open(&path).map_err(fault("open", &path))?
+                    LazyFile::closed(&self.shared, path.clone())
                 } else {
-                    self.shared.create_fresh(&path)?
+                    LazyFile::opened(&self.shared, path.clone(), self.shared.create_fresh(&path)?)
                 };
                 self.state_file.exists = true;
                 self.state_file.file.insert(file).clone()
             }
         };
+        let file = file.get().map_err(fault("open", &path))?;
         let sequence = self.state_file.sequence + 1;
         state::write_state(&*file, sequence, &state).map_err(fault("write", &path))?;
         self.state_file.sequence = sequence;
-        Ok(())
+        self.state_file.last = Some(state);
+        Ok(file)
     }
 
     /// Writes `partition.state` and syncs it. A failed sync stops the log.
     pub(crate) fn write_state_durably(&mut self) -> Result<(), IoFault> {
-        self.write_state(Ending::Open)?;
+        let file = self.write_state(Ending::Open)?;
         let path = self.directory.join(STATE_FILE);
-        let file = self.state_file.file.as_ref().expect("the state was just written");
         let synced = file.sync_data().map_err(fault("sync", &path));
         synced.inspect_err(|error| self.poison(error))
     }

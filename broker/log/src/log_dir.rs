@@ -18,8 +18,8 @@ use highwater_proto::TopicPartition;
 use crate::config::{LogConfig, LogDirConfig};
 use crate::counters::Counters;
 use crate::error::{IoFault, fault};
+use crate::holders::{Held, HolderQueue};
 use crate::log::{DELETED_SUFFIX, PartitionLog, Shared};
-use crate::maps::{Held, HolderQueue};
 use crate::meta::{FORMAT_VERSION, META_FILE, Meta};
 use crate::open::{OpenError, RecoveryReport, read_small};
 use crate::pool::Pool;
@@ -120,9 +120,10 @@ impl LogDir {
         })?;
         let maps = HolderQueue::new(Held::Map, config.maps_max);
         let indexes = HolderQueue::new(Held::Index, config.index_cache_bytes_max);
+        let handles = HolderQueue::new(Held::Handle, config.open_files_max);
         let pool =
             Pool::new(Arc::clone(&disk), path.join(POOL), config.pool_segments_max, config.pool_bytes_max);
-        let shared = Arc::new(Shared::new(disk, partitions.clone(), maps, indexes, pool));
+        let shared = Arc::new(Shared::new(disk, partitions.clone(), maps, indexes, handles, pool));
         let meta = check_meta(&shared, random, path, &config)?;
         let disk = &shared.disk;
         disk.create_dir_all(&partitions).map_err(fault("create", &partitions))?;

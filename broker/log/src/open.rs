@@ -127,7 +127,7 @@ pub(crate) fn list(shared: &Shared, directory: &Path) -> Result<Listing, IoFault
 
 /// The bytes of a small file; `None` if there is none.
 pub(crate) fn read_small(shared: &Shared, path: &Path) -> Result<Option<Vec<u8>>, IoFault> {
-    let file = match shared.disk.open(path) {
+    let file = match shared.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fault("open", path)(error)),
@@ -158,7 +158,7 @@ pub(crate) fn retire_segment(
     reader: &SegmentReader,
 ) -> Result<(), IoFault> {
     let path = &reader.log_path;
-    let file = shared.disk.open(path).map_err(fault("open", path))?;
+    let file = shared.open(path).map_err(fault("open", path))?;
     let bytes = file.len().map_err(fault("measure", path))?;
     drop(file);
     remove_index(shared, directory, reader.base)?;

@@ -132,7 +132,7 @@ fn zero(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<(), IoFault> {
 }
 
 /// Fills a range with zeros, by writing them.
-pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     static ZEROS: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
     let mut at = from;
     while at < to {

@@ -80,7 +80,7 @@ impl PartitionLog {
                 }
             };
             let start = u64::from(entry.position);
-            let file = self.shared.disk.open(path).map_err(fault("open", path))?;
+            let file = self.shared.open(path).map_err(fault("open", path))?;
             let visit = |_: u64, header: &BatchHeader| {
                 if header.base_offset >= from {
                     producers.replay(header, now_ms);

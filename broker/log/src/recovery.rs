@@ -17,6 +17,7 @@ use highwater_proto::{LeaderEpoch, Offset};
 use crate::counters;
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
 use crate::error::{IoFault, fault};
+use crate::handles::LazyFile;
 use crate::index::{self, IndexEntry, IndexHeader, Seal};
 use crate::log::{Health, Marker, PartitionLog, RottenRange};
 use crate::open::{Listing, OpenError, RecoveryReport, list, read_small, remove_segment_files};
@@ -47,7 +48,6 @@ pub(crate) struct Recovery<'a> {
 /// A segment before it is judged.
 struct Found {
     reader: Arc<SegmentReader>,
-    file: Arc<dyn DiskFile>,
     file_bytes: u64,
     /// What its index file says, if that can be true.
     header: Option<IndexHeader>,
@@ -59,9 +59,10 @@ impl<'a> Recovery<'a> {
         let mut state = None;
         if listing.has_state {
             let path = log.directory.join(STATE_FILE);
-            let file = log.shared.disk.open(&path).map_err(fault("open", &path))?;
+            let file = log.shared.open(&path).map_err(fault("open", &path))?;
             if let Some((sequence, found)) = state::read_state(&*file).map_err(fault("read", &path))? {
                 log.state_file.sequence = sequence;
+                log.state_file.last = Some(found);
                 state = Some(found);
             }
             log.state_file.exists = true;
@@ -155,10 +156,14 @@ impl<'a> Recovery<'a> {
             }
             let interval = log.config.index_interval_bytes;
             let reader = SegmentReader::new(&log.shared, &log.directory, *base, interval);
-            let file = log.shared.disk.open(&reader.log_path).map_err(fault("open", &reader.log_path))?;
+            let file = log.shared.open(&reader.log_path).map_err(fault("open", &reader.log_path))?;
             let file_bytes = file.len().map_err(fault("measure", &reader.log_path))?;
-            let header = match log.shared.disk.open(&reader.index_path) {
+            let header = match log.shared.open(&reader.index_path) {
                 Ok(index) => index::read_header(&*index).map_err(fault("read", &reader.index_path))?,
+                // Without it more is looked at; but with too many files open nothing is judged.
+                Err(error) if highwater_env::disk::is_out_of_handles(&error) => {
+                    return Err(fault("open", &reader.index_path)(error));
+                }
                 Err(_) => None,
             };
             let next = bases.get(at + 1).copied();
@@ -170,7 +175,7 @@ impl<'a> Recovery<'a> {
             {
                 self.marker = Marker { segment_base: *base, position: header.data_bytes, end: header.end };
             }
-            found.push(Found { reader, file, file_bytes, header });
+            found.push(Found { reader, file_bytes, header });
         }
         Ok(found)
     }
@@ -227,7 +232,9 @@ impl<'a> Recovery<'a> {
         next_base: Option<Offset>,
         now_ms: i64,
     ) -> Result<Active, OpenError> {
-        let Found { reader, file, file_bytes, header } = found;
+        let Found { reader, file_bytes, header } = found;
+        let lazy = LazyFile::closed(&self.log.shared, reader.log_path.clone());
+        let file = lazy.get().map_err(fault("open", &reader.log_path))?;
         let (path, base) = (reader.log_path.clone(), reader.base);
         let mut walk = self.start_walk(&reader, &*file, file_bytes, header, next_base);
         let started_at = walk.position;
@@ -259,7 +266,8 @@ impl<'a> Recovery<'a> {
             walk.index.force(walk.position, walk.next);
         }
         self.scanned_bytes += walk.position.saturating_sub(started_at);
-        let SegmentWalk { position: data_bytes, next, mut index, created_ms, .. } = walk;
+        let SegmentWalk { position: data_bytes, next, mut index, resumed, .. } = walk;
+        let created_ms = walk.created_ms;
         // An entry for the marker is of no use if nothing follows it.
         let max_timestamp_ms = index.max_timestamp_ms;
         index.truncate(data_bytes, max_timestamp_ms);
@@ -268,18 +276,16 @@ impl<'a> Recovery<'a> {
         self.log.log_end = next;
         Ok(Active {
             reader,
-            file,
+            file: lazy,
             data_bytes,
             opened_bytes: data_bytes,
             allocated_bytes: file_bytes,
             spoilt_bytes: 0,
             index,
             created_ms: created_ms.unwrap_or(now_ms),
-            entries_written: 0,
-            entries_crc: 0,
-            checkpoint_bytes: 0,
-            stretch: None,
-            dirty: false,
+            entries_written: resumed.map_or(0, |header| header.entries_count as usize),
+            entries_crc: resumed.map_or(0, |header| header.entries_crc),
+            checkpoint_bytes: resumed.map_or(0, |header| header.data_bytes),
         })
     }
 
@@ -293,20 +299,20 @@ impl<'a> Recovery<'a> {
     ) -> SegmentWalk<'f> {
         let interval = self.log.config.index_interval_bytes;
         let entries = |header: &IndexHeader| -> Option<Vec<IndexEntry>> {
-            let file = self.log.shared.disk.open(&reader.index_path).ok()?;
+            let file = self.log.shared.open(&reader.index_path).ok()?;
             index::read_entries(&*file, header).ok()?
         };
         let known = header.filter(|header| header.data_bytes <= file_bytes);
-        let (index, position, next, created_ms) =
-            match known.and_then(|header| Some((header, entries(&header)?))) {
-                Some((header, entries)) => (
-                    IndexBuilder::resume(reader.base, interval, entries, header.max_timestamp_ms),
-                    header.data_bytes,
-                    header.end,
-                    Some(header.created_ms),
-                ),
-                None => (IndexBuilder::new(reader.base, interval), 0, reader.base, None),
-            };
+        let known = known.and_then(|header| Some((header, entries(&header)?)));
+        let resumed = known.as_ref().map(|(header, _)| *header);
+        let (index, position, next) = match known {
+            Some((header, entries)) => (
+                IndexBuilder::resume(reader.base, interval, entries, header.max_timestamp_ms),
+                header.data_bytes,
+                header.end,
+            ),
+            None => (IndexBuilder::new(reader.base, interval), 0, reader.base),
+        };
         let scanner = Scanner::new(file, file_bytes);
         let flushed = match reader.base.cmp(&self.marker.segment_base) {
             Ordering::Less => (u64::MAX, None),
@@ -325,7 +331,8 @@ impl<'a> Recovery<'a> {
             epoch: LeaderEpoch::UNKNOWN,
             epoch_max,
             log_start: self.log.log_start,
-            created_ms,
+            created_ms: resumed.map(|header| header.created_ms),
+            resumed,
             file_bytes,
         }
     }
@@ -404,9 +411,10 @@ impl<'a> Recovery<'a> {
             && !self.dropped;
         if let Some(active) = &mut log.active {
             let path = &active.reader.log_path;
-            if !tail_is_zero(&*active.file, active.data_bytes).map_err(fault("read", path))? {
+            let file = active.file.get().map_err(fault("open", path))?;
+            if !tail_is_zero(&*file, active.data_bytes).map_err(fault("read", path))? {
                 // Whole batches of another life may lie there, and their offsets may come again.
-                active.file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
+                file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
                 active.allocated_bytes = active.data_bytes;
                 intact = false;
             }
@@ -430,17 +438,17 @@ impl<'a> Recovery<'a> {
         }
         if let Some(active) = &log.active {
             let path = &active.reader.log_path;
-            secure(&*active.file, active.base(), active.data_bytes, self.marker, ending)
+            let file = active.file.get().map_err(fault("open", path))?;
+            secure(&*file, active.base(), active.data_bytes, self.marker, ending)
                 .map_err(fault("sync", path))?;
         }
         log.shared.disk.sync_dir(&log.directory).map_err(fault("sync", &log.directory))?;
         let parent = &log.shared.partitions;
         log.shared.disk.sync_dir(parent).map_err(fault("sync", parent))?;
         log.state_file.marker = Some(log.end_marker());
-        log.write_state(Ending::Open)?;
+        let file = log.write_state(Ending::Open)?;
         // The start that is shown from now on may have been in the page cache alone.
         let path = log.directory.join(STATE_FILE);
-        let file = log.state_file.file.as_ref().expect("the state was just written");
         file.sync_data().map_err(fault("sync", &path))?;
         Ok(())
     }
@@ -500,6 +508,8 @@ struct SegmentWalk<'f> {
     /// Epochs of batches below it may have been forgotten.
     log_start: Offset,
     created_ms: Option<i64>,
+    /// What the index file said, if the walk went on from there.
+    resumed: Option<IndexHeader>,
     file_bytes: u64,
 }
 

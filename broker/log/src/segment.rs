@@ -7,18 +7,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use highwater_env::DiskFile;
 use highwater_proto::Offset;
 use highwater_proto::record::{BatchHeader, NO_TIMESTAMP};
 
 use crate::counters;
+use crate::handles::LazyFile;
+use crate::holders::{Held, Holder};
 use crate::index::{self, ENTRY_BYTES, IndexEntry};
 use crate::log::Shared;
-use crate::maps::Held;
-use crate::prepare::SharedStretch;
 use crate::scan::{ScanStop, scan_headers};
 use crate::warmth::Warmth;
 
@@ -136,7 +135,7 @@ impl SegmentReader {
         {
             return Ok(map.clone());
         }
-        let file = self.shared.disk.open(&self.log_path)?;
+        let file = self.shared.open(&self.log_path)?;
         let len = file.len()?;
         if len < data_bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -149,7 +148,7 @@ impl SegmentReader {
         let is_first = opened.map.replace(map.clone()).is_none();
         drop(opened);
         if is_first {
-            self.shared.maps.admit(Arc::downgrade(self), 1);
+            self.shared.maps.admit(self.holder(), 1);
         }
         Ok(map)
     }
@@ -178,7 +177,7 @@ impl SegmentReader {
     }
 
     fn read_index(&self, data_bytes: u64) -> io::Result<Option<Vec<IndexEntry>>> {
-        let file = self.shared.disk.open(&self.index_path)?;
+        let file = self.shared.open(&self.index_path)?;
         let Some((_, header)) = index::read_header(&*file)? else { return Ok(None) };
         if header.data_bytes != data_bytes {
             return Ok(None);
@@ -189,7 +188,7 @@ impl SegmentReader {
     fn rebuild_index(&self, data_bytes: u64) -> io::Result<Vec<IndexEntry>> {
         tracing::warn!(segment = %self.log_path.display(), "the index is missing or damaged: building it anew");
         counters::add(&self.shared.counters.indexes_rebuilt, 1);
-        let file = self.shared.disk.open(&self.log_path)?;
+        let file = self.shared.open(&self.log_path)?;
         let mut builder = IndexBuilder::new(self.base, self.index_interval_bytes);
         let stop = scan_headers(&*file, 0, data_bytes, |position, header| builder.push(position, header))?;
         if stop.reason != ScanStop::End {
@@ -206,7 +205,7 @@ impl SegmentReader {
         opened.index_unwritten = on_disk == IndexOnDisk::Unwritten;
         drop(opened);
         if is_first {
-            self.shared.indexes.admit(Arc::downgrade(self), bytes);
+            self.shared.indexes.admit(self.holder(), bytes);
         }
     }
 
@@ -215,8 +214,18 @@ impl SegmentReader {
         self.lock().index_unwritten = false;
     }
 
-    /// Lets go of the map or the index unless it was used since the last time. Says whether it did.
-    pub(crate) fn release(&self, held: Held) -> bool {
+    fn holder(self: &Arc<Self>) -> Weak<dyn Holder> {
+        let holder: Arc<dyn Holder> = Arc::<SegmentReader>::clone(self);
+        Arc::downgrade(&holder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder for SegmentReader {
+    fn release(&self, held: Held) -> bool {
         let used = if held == Held::Map { &self.map_used } else { &self.index_used };
         if used.swap(false, Ordering::Relaxed) {
             return false;
@@ -227,12 +236,9 @@ impl SegmentReader {
             Held::Map => opened.map = None,
             Held::Index if opened.index_unwritten => return false,
             Held::Index => opened.index = None,
+            Held::Handle => return false,
         }
         true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Opened> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,7 +331,7 @@ pub(crate) struct Sealed {
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) reader: Arc<SegmentReader>,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) file: Arc<LazyFile>,
     pub(crate) data_bytes: u64,
     /// How much there was when the log was opened: what came later was written through the page cache.
     pub(crate) opened_bytes: u64,
@@ -340,10 +346,6 @@ pub(crate) struct Active {
     pub(crate) entries_crc: u32,
     /// Data bytes the index file covers.
     pub(crate) checkpoint_bytes: u64,
-    /// Space beyond the allocated that is being prepared.
-    pub(crate) stretch: Option<SharedStretch>,
-    /// Whether there are bytes that no sync has been asked for.
-    pub(crate) dirty: bool,
 }
 
 impl Active {

@@ -11,6 +11,7 @@ use highwater_proto::Offset;
 
 use crate::error::{IoFault, fault};
 use crate::flush::FlushError;
+use crate::handles::LazyFile;
 use crate::index::{self, IndexEntry};
 use crate::log::{Health, Marker, PartitionLog};
 use crate::open::remove_segment_files;
@@ -46,7 +47,9 @@ impl PartitionLog {
         let result = if offset < self.log_start {
             self.cut(offset, None, now_ms)
         } else {
-            self.find_cut(offset).and_then(|(end, kept)| self.cut(end, kept, now_ms))
+            // Nothing has changed yet: if that fails, the log is as it was.
+            let (end, kept) = self.find_cut(offset)?;
+            self.cut(end, kept, now_ms)
         };
         self.stop_on_error(result)?;
         Ok(self.log_end)
@@ -84,7 +87,7 @@ impl PartitionLog {
         };
         let relative = u32::try_from(offset.0 - reader.base.0).unwrap_or(u32::MAX);
         let start = index::seek_offset(&entries, relative);
-        let file = self.shared.disk.open(path).map_err(fault("open", path))?;
+        let file = self.shared.open(path).map_err(fault("open", path))?;
         let mut kept = Kept {
             reader: Arc::clone(reader),
             entries,
@@ -131,9 +134,8 @@ impl PartitionLog {
             self.log_start = end;
         }
         if created {
-            self.write_state(Ending::Open)?;
+            let file = self.write_state(Ending::Open)?;
             let path = self.directory.join(STATE_FILE);
-            let file = self.state_file.file.as_ref().expect("the state was just written");
             file.sync_data().map_err(fault("sync", &path))?;
         }
         self.drop_data(end, kept, now_ms)?;
@@ -182,10 +184,7 @@ impl PartitionLog {
 
     fn drop_data(&mut self, end: Offset, kept: Option<Kept>, now_ms: i64) -> Result<(), IoFault> {
         let first_dropped = kept.as_ref().map_or(Offset(i64::MIN), |kept| kept.reader.base.advance(1));
-        let mut old_active = self.active.take();
-        if let Some(stretch) = old_active.as_mut().and_then(|active| active.stretch.take()) {
-            crate::prepare::give_up(&stretch);
-        }
+        let old_active = self.active.take();
         let mut created_ms = now_ms;
         while let Some(last) = self.sealed.pop_if(|sealed| sealed.end > end || kept.is_none()) {
             created_ms = last.created_ms;
@@ -216,21 +215,24 @@ impl PartitionLog {
         let path = kept.reader.log_path.clone();
         let file = match file {
             Some(file) => file,
-            None => self.shared.disk.open(&path).map_err(fault("open", &path))?,
+            None => LazyFile::closed(&self.shared, path.clone()),
         };
+        let open = file.get_to_write().map_err(fault("open", &path))?;
         let interval = self.config.index_interval_bytes;
         let mut index =
             IndexBuilder::resume(kept.reader.base, interval, kept.entries.clone(), kept.max_timestamp_ms);
         index.truncate(kept.position, kept.max_timestamp_ms);
         let (reader, file) = if kept.reader.is_pinned() {
             kept.reader.retire();
-            let copy = copy_front(self, &kept, &*file)?;
+            let copy = LazyFile::opened(&self.shared, path.clone(), copy_front(self, &kept, &*open)?);
             (SegmentReader::new(&self.shared, &self.directory, kept.reader.base, interval), copy)
         } else {
-            file.truncate(kept.position).map_err(fault("truncate", &path))?;
+            open.truncate(kept.position).map_err(fault("truncate", &path))?;
             (kept.reader, file)
         };
-        file.sync_data().map_err(fault("sync", &path))?;
+        // What a flush under way takes for synced may be in it: the next one syncs it again.
+        let open = file.get_to_write().map_err(fault("open", &path))?;
+        open.sync_data().map_err(fault("sync", &path))?;
         self.active = Some(Active {
             reader,
             file,
@@ -243,8 +245,6 @@ impl PartitionLog {
             entries_written: 0,
             entries_crc: 0,
             checkpoint_bytes: 0,
-            stretch: None,
-            dirty: true,
         });
         Ok(())
     }
