@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::opener::{OPENERS, Unopened};
 use crate::partition::{Pace, Partition};
 use crate::service::Services;
 
@@ -47,7 +48,20 @@ impl Housekeeper {
             go_round(services, round, &mut pace);
         })?;
         housekeeper.spawn("compactor", services, compact_all)?;
+        housekeeper.open_ahead(services)?;
         Ok(housekeeper)
+    }
+
+    /// Starts the threads that open what has data, and end then.
+    fn open_ahead(&self, services: &Arc<Services>) -> std::io::Result<()> {
+        let queue = Arc::new(Unopened::list(services));
+        for index in 0..OPENERS {
+            let (services, stop, queue) = (Arc::clone(services), Arc::clone(&self.stop), Arc::clone(&queue));
+            let work = move || queue.open_all(&services, |pause| stop.wait(pause));
+            let thread = std::thread::Builder::new().name(format!("opener-{index}")).spawn(work)?;
+            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(())
     }
 
     /// Starts a thread that does `work` once per interval.

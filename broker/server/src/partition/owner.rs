@@ -232,6 +232,10 @@ impl Partition {
                 metrics.flushes_completed.inc();
                 state.flushed(durable, &mut released);
             }
+            // Nothing is lost, and everybody goes on waiting: housekeeping asks again.
+            Err(error @ FlushError::TooManyOpenFiles(_)) => {
+                tracing::warn!(partition = %self.id, %error, "a flush is put off");
+            }
             // The files went away under the flush, and with them everybody who waited.
             Err(error) if state.gone => {
                 tracing::debug!(partition = %self.id, %error, "a flush ended with its deleted topic");

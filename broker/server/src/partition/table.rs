@@ -3,9 +3,10 @@
 //! A partition that nobody touched since the start costs an entry of the metadata and nothing else: its log opens, and
 //! recovers if need be, when it is first produced to or read from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use highwater_core::metadata::Image;
 use highwater_core::settings::{TimestampKind, TopicSettings};
@@ -23,6 +24,16 @@ use super::preparer::Preparer;
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
+
+/// Of the files that the process may have open, logs that are written keep one in so many; the rest is for clients, maps
+/// being made and everything else.
+const FILES_SHARE: usize = 4;
+/// They keep at least so many,
+const OPEN_FILES_LEAST: usize = 16;
+/// and at most so many.
+const OPEN_FILES_MOST: usize = 8192;
+/// Threads that close logs at the end.
+const CLOSERS: usize = 16;
 
 /// Why a log does not open. Cloned to everybody who asks for the partition.
 #[derive(Clone, Debug, Error)]
@@ -59,8 +70,7 @@ pub struct PartitionTable {
     directory: Arc<LogDir>,
     path: PathBuf,
     partitions: RwLock<HashMap<TopicPartition, Arc<Partition>>>,
-    /// Held while a log opens, so that none is opened twice.
-    opening: Arc<Mutex<()>>,
+    opening: Opening,
     flusher: Flusher,
     preparer: Preparer,
     clock: Arc<dyn Clock>,
@@ -79,6 +89,8 @@ impl PartitionTable {
     ) -> Result<PartitionTable, OpenError> {
         let mut directory_config = LogDirConfig::new(config.cluster_name.clone(), config.broker_id);
         directory_config.maps_max = config.log_maps_max;
+        let open_files_max = environment.disk.open_files_max() / FILES_SHARE;
+        directory_config.open_files_max = open_files_max.clamp(OPEN_FILES_LEAST, OPEN_FILES_MOST);
         directory_config.pool_bytes_max = config.log_recycle_bytes;
         let Environment { disk, clock, random } = environment;
         let (path, clock) = (config.data_dir.clone(), Arc::clone(clock));
@@ -93,7 +105,7 @@ impl PartitionTable {
             directory,
             path,
             partitions: RwLock::default(),
-            opening: Arc::default(),
+            opening: Opening::default(),
             flusher,
             preparer,
             clock,
@@ -134,16 +146,31 @@ impl PartitionTable {
         settings: Arc<TopicSettings>,
     ) -> Result<Arc<Partition>, OpenError> {
         let table = Arc::clone(self);
-        let opening = tokio::task::spawn_blocking(move || table.open_blocking(id, settings));
+        self.opening.awaited.fetch_add(1, Ordering::Relaxed);
+        let opening = tokio::task::spawn_blocking(move || {
+            let opened = table.open_blocking(id, settings);
+            table.opening.awaited.fetch_sub(1, Ordering::Relaxed);
+            opened
+        });
         opening.await.expect("opening a log does not panic")
     }
 
-    fn open_blocking(
+    /// Whether somebody waits for a partition to open, so that those who open ahead should not stand in the way.
+    #[must_use]
+    pub(crate) fn is_opening_for_somebody(&self) -> bool {
+        self.opening.awaited.load(Ordering::Relaxed) > 0
+    }
+
+    /// Opens a partition on this thread, unless it is open by then.
+    ///
+    /// # Errors
+    /// [`OpenError::Partition`].
+    pub(crate) fn open_blocking(
         &self,
         id: TopicPartition,
         settings: Arc<TopicSettings>,
     ) -> Result<Arc<Partition>, OpenError> {
-        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.opening.enter(id);
         if let Some(partition) = self.get(id) {
             return Ok(partition);
         }
@@ -165,7 +192,7 @@ impl PartitionTable {
     pub fn remove(&self, ids: impl Iterator<Item = TopicPartition>) {
         for id in ids {
             // Nobody opens it meanwhile: the metadata no longer has it, and an opening under way is waited for.
-            let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = self.opening.enter(id);
             let partition = self.partitions.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
             if let Some(partition) = partition {
                 self.metrics.partitions_open.dec();
@@ -223,12 +250,7 @@ impl PartitionTable {
         }
         self.flusher.stop();
         self.preparer.stop();
-        let mut errors = Vec::new();
-        for partition in self.all() {
-            if let Some(Err(error)) = partition.with_log(|log, _, _| log.close()) {
-                errors.push(format!("{}: {error}", partition.id()));
-            }
-        }
+        let mut errors = self.close_logs();
         if let Err(error) = self.directory.close() {
             errors.push(error.to_string());
         }
@@ -237,6 +259,67 @@ impl PartitionTable {
             Some(first) => Err(CloseError { failed, first }),
             None => Ok(()),
         }
+    }
+}
+
+impl PartitionTable {
+    /// Several at once, so that the device can merge their syncs. Returns what went wrong.
+    fn close_logs(&self) -> Vec<String> {
+        let left = Mutex::new(self.all().into_iter());
+        let errors = Mutex::new(Vec::new());
+        let close_some = || {
+            loop {
+                let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(partition) = next else { break };
+                if let Some(Err(error)) = partition.with_log(|log, _, _| log.close()) {
+                    let error = format!("{}: {error}", partition.id());
+                    errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..CLOSERS {
+                scope.spawn(close_some);
+            }
+            close_some();
+        });
+        errors.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which logs are being opened or removed, so that none is opened twice; others may be at the same time.
+#[derive(Debug, Default)]
+struct Opening {
+    ids: Mutex<HashSet<TopicPartition>>,
+    left: Condvar,
+    /// How many are opened for somebody who waits.
+    awaited: AtomicUsize,
+}
+
+/// The right to open or remove one log, while it lives.
+struct Turn<'a> {
+    opening: &'a Opening,
+    id: TopicPartition,
+}
+
+impl Opening {
+    /// Waits until nobody else is at this log.
+    fn enter(&self, id: TopicPartition) -> Turn<'_> {
+        let taken = |ids: &mut HashSet<TopicPartition>| ids.contains(&id);
+        let ids = self.left.wait_while(self.lock(), taken);
+        ids.unwrap_or_else(PoisonError::into_inner).insert(id);
+        Turn { opening: self, id }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<TopicPartition>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.opening.lock().remove(&self.id);
+        self.opening.left.notify_all();
     }
 }
 

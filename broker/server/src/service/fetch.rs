@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 use tokio::time::Instant;
 
@@ -107,6 +108,7 @@ pub struct FetchSession {
     watcher: Arc<Watcher>,
     slots: Vec<Option<Slot>>,
     by_partition: HashMap<TopicPartition, usize>,
+    unopened: Vec<TopicPartition>,
 }
 
 impl FetchSession {
@@ -118,6 +120,7 @@ impl FetchSession {
             watcher: Arc::default(),
             slots: Vec::new(),
             by_partition: HashMap::new(),
+            unopened: Vec::new(),
         }
     }
 
@@ -131,6 +134,7 @@ impl FetchSession {
                 return;
             }
             self.slots.push(None);
+            self.unopened.push(position.partition);
         }
         match &mut self.slots[slot] {
             Some(existing) => existing.position = position,
@@ -152,6 +156,9 @@ impl FetchSession {
 
     /// Adds to the answer what is there now.
     pub async fn collect(&mut self, demand: &FetchDemand, answer: &mut FetchAnswer) {
+        // Those that were never looked at are opened together; what goes wrong is told by their slots.
+        let unopened = std::mem::take(&mut self.unopened);
+        self.services.partitions(unopened).for_each(async |_| ()).await;
         // Slots that are marked again while this runs wait for the next call, so that it ends.
         for _ in 0..self.watcher.marked() {
             if answer.bytes >= demand.max_bytes {

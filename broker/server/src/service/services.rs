@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt, stream};
+use highwater_core::settings::TopicSettings;
 use highwater_env::{Clock, Random};
 use highwater_proto::TopicPartition;
 
@@ -10,6 +12,9 @@ use crate::config::BrokerConfig;
 use crate::metadata::MetadataStore;
 use crate::metrics::Metrics;
 use crate::partition::{OpenError, Partition, PartitionTable};
+
+/// Partitions that one request opens at a time.
+const OPENINGS_MAX: usize = 8;
 
 /// Everything that the use cases work on.
 #[derive(Debug)]
@@ -71,17 +76,56 @@ impl Services {
         if let Some(partition) = self.partitions.get(id) {
             return Ok(partition);
         }
-        let settings = {
-            let image = self.metadata.image();
-            let Some(topic) = image.topic(id.topic) else {
-                return Err(PartitionError::UnknownTopic(id.topic));
-            };
-            if !image.has(id) {
-                let (topic, partitions, partition) = (topic.name.clone(), topic.partitions, id.partition.0);
-                return Err(PartitionError::UnknownPartition { topic, partitions, partition });
-            }
-            self.settings_of(topic)
+        let settings = self.partition_settings(id)?;
+        let partition = self.partitions.open_one(id, settings).await?;
+        if self.is_deleted(id) {
+            let partitions = Arc::clone(&self.partitions);
+            let removing = tokio::task::spawn_blocking(move || partitions.remove(std::iter::once(id)));
+            removing.await.expect("removing a partition does not panic");
+        }
+        Ok(partition)
+    }
+
+    /// The same on this thread, which may wait for the disk.
+    ///
+    /// # Errors
+    /// [`PartitionError`].
+    pub(crate) fn partition_blocking(&self, id: TopicPartition) -> Result<Arc<Partition>, PartitionError> {
+        if let Some(partition) = self.partitions.get(id) {
+            return Ok(partition);
+        }
+        let settings = self.partition_settings(id)?;
+        let partition = self.partitions.open_blocking(id, settings)?;
+        if self.is_deleted(id) {
+            self.partitions.remove(std::iter::once(id));
+        }
+        Ok(partition)
+    }
+
+    /// Whether the topic went after its settings were looked up. The deletion may have come to the partition before the
+    /// opening did, and then does not know of it.
+    fn is_deleted(&self, id: TopicPartition) -> bool {
+        !self.metadata.image().has(id)
+    }
+
+    /// Several partitions, by the order of their ids; those that were not open are opened some at a time.
+    pub(crate) fn partitions(
+        &self,
+        ids: impl IntoIterator<Item = TopicPartition>,
+    ) -> impl Stream<Item = (TopicPartition, Result<Arc<Partition>, PartitionError>)> {
+        let open = async |id| (id, self.partition(id).await);
+        stream::iter(ids).map(open).buffered(OPENINGS_MAX)
+    }
+
+    fn partition_settings(&self, id: TopicPartition) -> Result<Arc<TopicSettings>, PartitionError> {
+        let image = self.metadata.image();
+        let Some(topic) = image.topic(id.topic) else {
+            return Err(PartitionError::UnknownTopic(id.topic));
         };
-        Ok(self.partitions.open_one(id, settings).await?)
+        if !image.has(id) {
+            let (topic, partitions, partition) = (topic.name.clone(), topic.partitions, id.partition.0);
+            return Err(PartitionError::UnknownPartition { topic, partitions, partition });
+        }
+        Ok(self.settings_of(topic))
     }
 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use highwater_core::metadata::decide::{self, Context, MetadataError, NewTopic};
 use highwater_core::metadata::{Image, Record, Topic};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use thiserror::Error;
 
-use super::Services;
+use super::{PartitionError, Services};
 use crate::metadata::ChangeError;
+use crate::partition::Partition;
 
 /// Why a change to a topic did not happen.
 #[derive(Debug, Error)]
@@ -174,21 +176,19 @@ impl Services {
 
     /// A topic with its partitions' offsets and sizes. Opens those that weren't.
     pub async fn describe_topic(&self, topic: &Topic) -> TopicDetails {
-        let mut partitions = Vec::with_capacity(topic.partitions as usize);
-        for id in topic.partition_ids() {
-            partitions.push(match self.partition(id).await {
-                Ok(partition) => partition.details(),
-                Err(error) => PartitionDetails {
-                    id,
-                    epoch: LeaderEpoch::UNKNOWN,
-                    log_start: Offset(-1),
-                    high_watermark: Offset(-1),
-                    log_end: Offset(-1),
-                    size_bytes: 0,
-                    offline_reason: Some(error.to_string()),
-                },
-            });
-        }
+        let details = |(id, opened): (_, Result<Arc<Partition>, PartitionError>)| match opened {
+            Ok(partition) => partition.details(),
+            Err(error) => PartitionDetails {
+                id,
+                epoch: LeaderEpoch::UNKNOWN,
+                log_start: Offset(-1),
+                high_watermark: Offset(-1),
+                log_end: Offset(-1),
+                size_bytes: 0,
+                offline_reason: Some(error.to_string()),
+            },
+        };
+        let partitions = self.partitions(topic.partition_ids()).map(details).collect().await;
         TopicDetails { topic: topic.clone(), partitions }
     }
 
