@@ -61,7 +61,7 @@ class Broker:
     """`highwater dev` on ports of its own. As a context it is stopped in order at the end."""
 
     def __init__(self, binary, data_dir=None):
-        command = [binary, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--output", "json"]
+        command = [binary, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--output", "json"]
         if data_dir:
             command += ["--data-dir", data_dir]
         environment = dict(os.environ, HIGHWATER_LOG="warn")

@@ -74,7 +74,7 @@ def main():
     parser.add_argument("--warm-gib", type=int, default=6)
     parser.add_argument("--bench-args", default="", help="more arguments for `highwater bench produce`")
     args = parser.parse_args()
-    broker = subprocess.Popen([args.highwater, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--output",
+    broker = subprocess.Popen([args.highwater, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--output",
                                "json", "--data-dir", args.data_dir], stdout=subprocess.PIPE)
     try:
         ready = json.loads(broker.stdout.readline())

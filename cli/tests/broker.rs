@@ -12,7 +12,7 @@ fn dev_says_once_that_it_is_ready_and_where() {
     let dev = Dev::start();
     let words: Vec<&str> = dev.ready.split_whitespace().collect();
     let keys: Vec<&str> = words.iter().map(|word| word.split('=').next().unwrap()).collect();
-    assert_eq!(keys, ["ready", "grpc", "admin", "data", "pid"]);
+    assert_eq!(keys, ["ready", "grpc", "admin", "data", "pid", "kafka"]);
     assert_eq!(words[4], format!("pid={}", dev.child.id()));
     assert!(dev.grpc.starts_with("127.0.0.1:") && !dev.grpc.ends_with(":0"), "{}", dev.grpc);
     let data = dev.data.clone();
@@ -27,7 +27,7 @@ fn with_json_the_ready_line_is_one_object() {
     let dev = Dev::with(&["--output", "json"]);
     let ready: serde_json::Value = serde_json::from_str(&dev.ready).unwrap();
     assert_eq!(ready["pid"], dev.child.id());
-    for key in ["grpc", "admin", "data"] {
+    for key in ["grpc", "admin", "data", "kafka"] {
         assert!(ready[key].is_string(), "{key}");
     }
     assert!(ready["start_ms"].as_f64().unwrap() > 0.0);
@@ -52,10 +52,20 @@ fn a_second_broker_on_the_same_port_or_folder_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let dev = Dev::with(&["--data-dir", path]);
-    let port = run(&["dev", "--grpc", &dev.grpc, "--admin", "127.0.0.1:0"]);
+    let port = run(&["dev", "--grpc", &dev.grpc, "--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0"]);
     assert_eq!(port.status.code(), Some(1));
     assert!(stderr(&port).contains(&dev.grpc), "{}", stderr(&port));
-    let same = run(&["dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", path]);
+    let same = run(&[
+        "dev",
+        "--grpc",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--kafka",
+        "127.0.0.1:0",
+        "--data-dir",
+        path,
+    ]);
     assert_eq!(same.status.code(), Some(1));
     assert!(stderr(&same).contains(path), "{}", stderr(&same));
 }

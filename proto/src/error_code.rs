@@ -70,6 +70,7 @@ error_codes! {
     NotEnoughReplicasAfterAppend = 20, Retriable, "written, but not by min.insync.replicas";
     InvalidRequiredAcks = 21, Never, "acks must be 0, 1 or -1 (all)";
     TopicAuthorizationFailed = 29, Never, "not allowed on this topic";
+    ClusterAuthorizationFailed = 31, Never, "not allowed on the cluster";
     InvalidTimestamp = 32, Never, "a record's timestamp is out of the topic's bounds";
     UnsupportedVersion = 35, Never, "the version of this request is not supported";
     TopicAlreadyExists = 36, Never, "the topic exists already";
@@ -86,6 +87,8 @@ error_codes! {
     OperationNotAttempted = 55, Never, "not attempted, since another part of the request failed";
     KafkaStorageError = 56, RefreshMetadata, "the broker's disk refused; nothing was acknowledged";
     UnknownProducerId = 59, Never, "the broker does not know this producer id";
+    FetchSessionIdNotFound = 70, Retriable, "no such fetch session on this connection; begin a new one";
+    InvalidFetchSessionEpoch = 71, Retriable, "the fetch session is at another request; begin a new one";
     FencedLeaderEpoch = 74, RefreshMetadata, "the leader epoch in the request is older than the broker's";
     UnknownLeaderEpoch = 75, Retriable, "the leader epoch in the request is newer than the broker's";
     UnsupportedCompressionType = 76, Never, "the codec is not supported here";
@@ -97,6 +100,7 @@ error_codes! {
     ProducerFenced = 90, Never, "a newer producer with the same identity has taken over";
     UnknownTopicId = 100, RefreshMetadata, "no topic has this id (deleted, or made anew under its name)";
     InconsistentTopicId = 103, RefreshMetadata, "the topic's id and name disagree";
+    FetchSessionTopicIdError = 106, Retriable, "the fetch session began with names and goes on with ids, or the reverse";
 }
 
 impl ErrorCode {

@@ -16,6 +16,8 @@ pub struct BrokerProcess {
     pub grpc: String,
     /// Where it serves admin HTTP, as `host:port`.
     pub admin: String,
+    /// Where it speaks the Kafka protocol, as `host:port`.
+    pub kafka: String,
     /// From the start of the process to its ready line, as the broker measured it.
     pub start_ms: f64,
 }
@@ -47,6 +49,8 @@ impl BrokerProcess {
                 "127.0.0.1:0",
                 "--admin",
                 "127.0.0.1:0",
+                "--kafka",
+                "127.0.0.1:0",
                 "--output",
                 "json",
                 "--data-dir",
@@ -72,7 +76,14 @@ impl BrokerProcess {
         let text =
             |key: &str| line[key].as_str().map(str::to_owned).with_context(|| format!("{key} in {ready}"));
         let start_ms = line["start_ms"].as_f64().context("start_ms")?;
-        Ok(BrokerProcess { grpc: text("grpc")?, admin: text("admin")?, start_ms, child, stdout })
+        Ok(BrokerProcess {
+            grpc: text("grpc")?,
+            admin: text("admin")?,
+            kafka: text("kafka")?,
+            start_ms,
+            child,
+            stdout,
+        })
     }
 
     /// Its process id.

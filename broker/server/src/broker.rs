@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::BrokerConfig;
 use crate::housekeeping::Housekeeper;
-use crate::listener::{admin, grpc};
+use crate::listener::{admin, grpc, kafka};
 use crate::metadata::{ChangeError, MetadataStore};
 use crate::metrics::Metrics;
 use crate::partition::{CloseError, OpenError, PartitionTable};
@@ -79,6 +79,7 @@ pub struct Broker {
     services: Arc<Services>,
     grpc: SocketAddr,
     admin: SocketAddr,
+    kafka: Vec<SocketAddr>,
     shutdown: CancellationToken,
     listeners: TaskTracker,
     housekeeper: Housekeeper,
@@ -120,6 +121,8 @@ impl Broker {
         // Ports first: they are what most often stands in the way, and nothing needs to be undone yet.
         let (grpc_listener, grpc) = listen("listener.grpc", config.grpc).await?;
         let (admin_listener, admin) = listen("listener.admin", config.admin).await?;
+        let kafka_listeners = listen_for_kafka(&config).await?;
+        let kafka: Vec<SocketAddr> = kafka_listeners.iter().map(kafka::Bound::address).collect();
         let opening = tokio::task::spawn_blocking(move || open(environment, config));
         let services = opening.await.expect("opening does not panic")?;
         let housekeeper = Housekeeper::start(&services).map_err(StartError::Thread)?;
@@ -138,9 +141,13 @@ impl Broker {
                 tracing::error!(%error, "the admin listener ended");
             }
         });
+        let shared = kafka::Shared::new(&services, shutdown.clone());
+        for bound in kafka_listeners {
+            listeners.spawn(kafka::serve(bound, shared.clone()));
+        }
         listeners.close();
-        tracing::info!(%grpc, %admin, data = %services.config().data_dir.display(), "serving");
-        Ok(Broker { services, grpc, admin, shutdown, listeners, housekeeper })
+        tracing::info!(%grpc, %admin, ?kafka, data = %services.config().data_dir.display(), "serving");
+        Ok(Broker { services, grpc, admin, kafka, shutdown, listeners, housekeeper })
     }
 
     /// Where gRPC is served.
@@ -153,6 +160,12 @@ impl Broker {
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where the Kafka protocol is spoken; empty where it isn't.
+    #[must_use]
+    pub fn kafka_addrs(&self) -> &[SocketAddr] {
+        &self.kafka
     }
 
     /// The use cases, for a program that embeds the broker.
@@ -179,6 +192,18 @@ impl Broker {
         tokio::task::spawn_blocking(closing).await.expect("closing does not panic")?;
         Ok(())
     }
+}
+
+async fn listen_for_kafka(config: &BrokerConfig) -> Result<Vec<kafka::Bound>, StartError> {
+    let mut bound = Vec::new();
+    for listener in &config.kafka {
+        let opened = kafka::bind(listener).await;
+        bound.extend(opened.map_err(|(address, error)| {
+            let key = "listener.kafka";
+            StartError::Listen { key, address, error }
+        })?);
+    }
+    Ok(bound)
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -14,7 +14,7 @@ mod partition;
 pub mod service;
 
 pub use broker::{Broker, Environment, StartError, StopError};
-pub use config::{BrokerConfig, ConfigError, Sources};
+pub use config::{Advertised, BrokerConfig, ConfigError, IfTaken, KafkaListener, Sources};
 pub use metadata::ChangeError;
 pub use metrics::Metrics;
 pub use partition::{

@@ -25,6 +25,12 @@ pub struct Metrics {
     pub bytes_fetched: Counter,
     /// Fetch answers sent.
     pub fetches_answered: Counter,
+    /// Requests that came by the Kafka protocol.
+    pub kafka_requests: Counter,
+    /// Kafka connections open now.
+    pub kafka_connections_open: Gauge,
+    /// Kafka connections closed at once, since there were too many.
+    pub kafka_connections_refused: Counter,
     /// Group flushes completed.
     pub flushes_completed: Counter,
     /// Group flushes that failed.
@@ -72,6 +78,11 @@ impl Metrics {
         let batches_refused = counter("batches_refused", "Batches refused");
         let bytes_fetched = counter("bytes_fetched", "Bytes of batches handed out");
         let fetches_answered = counter("fetches_answered", "Fetch answers sent");
+        let kafka_requests = counter("kafka_requests", "Requests that came by the Kafka protocol");
+        let kafka_connections_refused = counter(
+            "kafka_connections_refused",
+            "Kafka connections closed at once, since there were too many",
+        );
         let flushes_completed = counter("flushes_completed", "Group flushes completed");
         let flushes_failed = counter("flushes_failed", "Group flushes that failed");
         let produces_timed_out = counter("produces_timed_out", "Produce requests that ran out of time");
@@ -82,6 +93,7 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let kafka_connections_open = gauge("kafka_connections_open", "Kafka connections open now");
         let streams_open = gauge("streams_open", "Produce and fetch streams open now");
         let partitions_open = gauge("partitions_open", "Partitions open now");
         let partitions_offline = gauge("partitions_offline", "Partitions that refuse reads or writes");
@@ -105,6 +117,9 @@ impl Metrics {
             batches_refused,
             bytes_fetched,
             fetches_answered,
+            kafka_requests,
+            kafka_connections_open,
+            kafka_connections_refused,
             flushes_completed,
             flushes_failed,
             flush_seconds,

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Keep data here; as --set data.dir=DIR.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where the Kafka protocol is spoken; as --set listener.kafka=ADDR.
+    #[arg(long, value_name = "ADDR")]
+    kafka: Option<String>,
     /// Give a setting a value, over file and environment. May be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
@@ -52,6 +55,9 @@ fn configuration(args: &Args) -> anyhow::Result<BrokerConfig> {
     if let Some(dir) = &args.data_dir {
         sources.set("data.dir", &dir.to_string_lossy(), "--data-dir")?;
     }
+    if let Some(address) = &args.kafka {
+        sources.set("listener.kafka", address, "--kafka")?;
+    }
     for (name, value) in &args.set {
         sources.set(name, value, "--set")?;
     }
@@ -81,6 +87,8 @@ struct Ready {
     admin: String,
     data: String,
     pid: u32,
+    /// The first address of the Kafka listener; `none` where there is none.
+    kafka: String,
     start_ms: f64,
 }
 
@@ -99,12 +107,13 @@ pub(crate) async fn serve(
     let ready = Ready {
         grpc: broker.grpc_addr().to_string(),
         admin: broker.admin_addr().to_string(),
+        kafka: broker.kafka_addrs().first().map_or_else(|| "none".to_owned(), ToString::to_string),
         data: data.path().display().to_string(),
         pid: std::process::id(),
         start_ms: started.elapsed().as_secs_f64() * 1e3,
     };
     print(format, &ready, |r| {
-        format!("ready grpc={} admin={} data={} pid={}\n", r.grpc, r.admin, r.data, r.pid)
+        format!("ready grpc={} admin={} data={} pid={} kafka={}\n", r.grpc, r.admin, r.data, r.pid, r.kafka)
     })?;
     if let DataFolder::Temporary(_) = data {
         output::note("data is in a temporary folder and is removed at the end; --data-dir DIR keeps it");

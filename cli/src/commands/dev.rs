@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use highwater_server::BrokerConfig;
+use highwater_server::{BrokerConfig, IfTaken, KafkaListener};
 
 use crate::args::Global;
 use crate::commands::broker::{self, DataFolder};
@@ -21,11 +21,34 @@ pub(crate) struct Args {
     /// Where admin HTTP listens; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9644", value_name = "ADDR")]
     admin: SocketAddr,
+    /// Where the Kafka protocol is spoken; port 0 picks a free one, and `none` is nowhere. Unless it is given, a free
+    /// port is taken when 9092 is not free.
+    #[arg(long, value_name = "ADDR")]
+    kafka: Option<String>,
+}
+
+const KAFKA_DEFAULT: &str = "localhost:9092";
+
+impl Args {
+    fn kafka(&self) -> Result<Vec<KafkaListener>, CliError> {
+        let (text, if_taken) = match self.kafka.as_deref() {
+            Some("none") => return Ok(Vec::new()),
+            Some(text) => (text, IfTaken::Fail),
+            None => (KAFKA_DEFAULT, IfTaken::AnyPort),
+        };
+        let listener = KafkaListener::parse(text).ok_or_else(|| {
+            CliError::usage(format!(
+                "--kafka {text} is not an address and a port, such as 127.0.0.1:9092 or localhost:9092"
+            ))
+        })?;
+        Ok(vec![KafkaListener { if_taken, ..listener }])
+    }
 }
 
 pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     let started = broker::now();
     broker::init_logs();
+    let kafka = args.kafka()?;
     let data = match args.data_dir {
         Some(dir) => DataFolder::Given(dir),
         None => {
@@ -35,6 +58,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
             )
         }
     };
-    let config = BrokerConfig { grpc: args.grpc, admin: args.admin, ..BrokerConfig::ephemeral(data.path()) };
+    let config =
+        BrokerConfig { grpc: args.grpc, admin: args.admin, kafka, ..BrokerConfig::ephemeral(data.path()) };
     broker::serve(config, data, global.output, started).await
 }

@@ -52,7 +52,8 @@ impl Dev {
     }
 
     pub fn with(more: &[&str]) -> Dev {
-        let mut args = vec!["dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut args =
+            vec!["dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0"];
         args.extend(more);
         let mut child = command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -18,6 +18,11 @@ const fn key(name: &'static str, default: &'static str, text: &'static str) -> K
 /// Every setting, by name. Besides these, `topic.default.<setting>` sets the broker's default for a topic setting.
 pub const KEYS: &[Key] = &[
     key("advertised.grpc", "", "host:port that clients are told to use; the bound address unless set"),
+    key(
+        "advertised.kafka",
+        "",
+        "host:port that Kafka clients are told to use, one per entry of listener.kafka, separated by commas; the address they reached unless set",
+    ),
     key("background.interval.ms", "1000", "how often retention, compaction and checkpoints look around"),
     key("broker.id", "1", "this broker's number"),
     key("cluster.name", "highwater", "the name that tools show for the cluster"),
@@ -26,14 +31,26 @@ pub const KEYS: &[Key] = &[
         "67108864",
         "bytes of produce requests a connection may have unanswered",
     ),
+    key("connections.max", "20000", "most Kafka connections at a time"),
+    key("connections.max.idle.ms", "600000", "a Kafka connection that is silent for so long is closed"),
     key("data.dir", "", "where everything is kept; required"),
     key("fetch.max.bytes", "57671680", "largest fetch answer, in bytes"),
     key("flush.threads", "4", "threads that flush partitions to disk, each one partition at a time"),
     key("listener.admin", "127.0.0.1:9644", "address of the admin HTTP listener"),
     key("listener.grpc", "127.0.0.1:9094", "address of the gRPC listener"),
+    key(
+        "listener.kafka",
+        "localhost:9092",
+        "addresses of the Kafka listener, separated by commas; localhost is 127.0.0.1 and ::1, none is no listener",
+    ),
     key("log.maps.max", "4096", "most segment maps open at a time"),
     key("log.recycle.bytes", "1073741824", "bytes of retired or prepared segments kept to be written over"),
-    key("request.max.bytes", "104857600", "largest gRPC request, in bytes"),
+    key("request.max.bytes", "104857600", "largest request, in bytes"),
+    key(
+        "requests.memory.bytes",
+        "536870912",
+        "memory that large Kafka requests being received share, in bytes",
+    ),
     key(
         "security.allow.plaintext",
         "false",

@@ -4,10 +4,12 @@
 //! Every key has one dotted name, used alike in the file (`[listener]` with `grpc = …` is `listener.grpc`), in the
 //! environment (`HIGHWATER_LISTENER_GRPC`) and with `--set listener.grpc=…`. Later sources win: file, environment, flags.
 
+mod kafka;
 mod keys;
 mod sources;
 mod values;
 
+pub use kafka::{Advertised, IfTaken, KafkaListener};
 pub use keys::{KEYS, Key};
 pub use sources::{ConfigError, Sources};
 pub use values::BrokerConfig;

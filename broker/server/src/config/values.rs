@@ -8,6 +8,7 @@ use std::time::Duration;
 use highwater_core::settings::TopicSettings;
 use highwater_proto::BrokerId;
 
+use super::kafka::{self, KafkaListener};
 use super::keys;
 use super::sources::{ConfigError, Sources, TOPIC_DEFAULT};
 
@@ -26,14 +27,22 @@ pub struct BrokerConfig {
     pub advertised_grpc: Option<String>,
     /// Where admin HTTP listens; port 0 picks a free one.
     pub admin: SocketAddr,
+    /// Where the Kafka protocol is spoken.
+    pub kafka: Vec<KafkaListener>,
     /// How often background work looks around.
     pub background_interval: Duration,
     /// Bytes of produce requests that a connection may have unanswered.
     pub connection_inflight_bytes: usize,
+    /// Most Kafka connections at a time.
+    pub connections_max: usize,
+    /// A Kafka connection that is silent for so long is closed.
+    pub connections_idle_max: Duration,
     /// Largest fetch answer, in bytes.
     pub fetch_max_bytes: usize,
-    /// Largest gRPC request, in bytes.
+    /// Largest request, in bytes.
     pub request_max_bytes: usize,
+    /// Memory that large Kafka requests being received share, in bytes.
+    pub requests_memory_bytes: usize,
     /// How many threads flush.
     pub flush_threads: usize,
     /// Most segment maps open at a time.
@@ -70,10 +79,14 @@ impl BrokerConfig {
             grpc: reader.address("listener.grpc")?,
             advertised_grpc: reader.host_and_port("advertised.grpc")?,
             admin: reader.address("listener.admin")?,
+            kafka: kafka::listeners(&reader)?,
             background_interval: reader.millis("background.interval.ms", 10, 3_600_000)?,
             connection_inflight_bytes: reader.number("connection.inflight.bytes", 1 << 16, 1 << 34)? as usize,
+            connections_max: reader.number("connections.max", 1, 1_000_000)? as usize,
+            connections_idle_max: reader.millis("connections.max.idle.ms", 1_000, 86_400_000)?,
             fetch_max_bytes: reader.number("fetch.max.bytes", 1 << 10, 1 << 30)? as usize,
             request_max_bytes: reader.number("request.max.bytes", 1 << 10, 1 << 30)? as usize,
+            requests_memory_bytes: reader.number("requests.memory.bytes", 1 << 20, 1 << 40)? as usize,
             flush_threads: reader.number("flush.threads", 1, 64)? as usize,
             log_maps_max: reader.number("log.maps.max", 16, 30_000)? as usize,
             log_recycle_bytes: reader.number("log.recycle.bytes", 0, 1 << 50)?,
@@ -84,6 +97,9 @@ impl BrokerConfig {
         };
         reader.check_exposure("listener.grpc", config.grpc)?;
         reader.check_exposure("listener.admin", config.admin)?;
+        for address in config.kafka.iter().flat_map(|listener| &listener.addresses) {
+            reader.check_exposure("listener.kafka", *address)?;
+        }
         Ok(config)
     }
 
@@ -95,6 +111,7 @@ impl BrokerConfig {
         set("data.dir", "unused");
         set("listener.grpc", "127.0.0.1:0");
         set("listener.admin", "127.0.0.1:0");
+        set("listener.kafka", "127.0.0.1:0");
         set("topic.auto.create", "true");
         let config = BrokerConfig::from_sources(&sources).expect("the defaults are legal");
         BrokerConfig { data_dir: data_dir.into(), ..config }
@@ -102,17 +119,17 @@ impl BrokerConfig {
 }
 
 /// Reads checked values out of raw ones.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     sources: &'a Sources,
 }
 
 impl Reader<'_> {
-    fn text(&self, name: &'static str) -> &str {
+    pub(super) fn text(&self, name: &'static str) -> &str {
         let key = keys::find(name).expect("only keys of the table are read");
         self.sources.given.get(name).map_or(key.default, |given| given.value.as_str())
     }
 
-    fn illegal(&self, name: &str, expected: String) -> ConfigError {
+    pub(super) fn illegal(&self, name: &str, expected: String) -> ConfigError {
         let given = self.sources.given.get(name);
         ConfigError::Illegal {
             name: name.to_owned(),

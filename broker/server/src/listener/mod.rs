@@ -3,3 +3,4 @@
 pub(crate) mod admin;
 mod error_map;
 pub(crate) mod grpc;
+pub(crate) mod kafka;

@@ -290,12 +290,14 @@ impl Partition {
             return Err(FetchError::Gone);
         }
         let (log_start, high_watermark) = (state.log.log_start(), state.progress.high_watermark());
-        if from < log_start || from > high_watermark {
-            return Err(FetchError::OutOfRange { offset: from, log_start, end: high_watermark });
+        let end = state.log.log_end();
+        if from < log_start || from > end {
+            return Err(FetchError::OutOfRange { offset: from, log_start, end });
         }
         let epoch = SINGLE_BROKER_EPOCH;
         let fetched = Fetched { records: Bytes::new(), next_offset: from, high_watermark, log_start, epoch };
-        if from == high_watermark {
+        // What is appended and not yet safe is in range, and not yet to be seen.
+        if from >= high_watermark {
             return Ok((fetched, None));
         }
         let plan = state.log.plan_read(from, high_watermark, max_bytes).map_err(Arc::new)?;

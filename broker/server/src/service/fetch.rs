@@ -87,11 +87,24 @@ pub struct FetchAnswer {
     pub bytes: usize,
     /// Whether a partition failed, which is told at once.
     pub failed: Option<Failed>,
+    /// Whether there is more than fits.
+    pub full: Option<Full>,
 }
+
+/// The next batch does not fit into the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
 
 /// A partition of the answer failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Failed;
+
+/// What is left of an answer. Only its first batch may be larger.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    bytes: usize,
+    is_first: bool,
+}
 
 #[derive(Debug)]
 struct Slot {
@@ -143,6 +156,16 @@ impl FetchSession {
         self.watcher.mark(slot);
     }
 
+    /// Like [`FetchSession::set`], and the next answer tells of the partition even if it holds nothing new.
+    pub fn set_anew(&mut self, position: Position) {
+        self.set(position);
+        if let Some(index) = self.by_partition.get(&position.partition)
+            && let Some(slot) = &mut self.slots[*index]
+        {
+            slot.told = None;
+        }
+    }
+
     /// Takes a partition out.
     pub fn forget(&mut self, id: TopicPartition) {
         // The slot's number stays taken, so that a mark under way cannot meet another partition in it.
@@ -165,8 +188,15 @@ impl FetchSession {
                 return;
             }
             let Some(index) = self.watcher.take() else { return };
-            let room = demand.max_bytes - answer.bytes;
-            let Some(news) = self.read(index, room).await else { continue };
+            let room = Room { bytes: demand.max_bytes - answer.bytes, is_first: answer.bytes == 0 };
+            let news = match self.read(index, room).await {
+                Look::News(news) => news,
+                Look::Nothing => continue,
+                Look::TooLarge => {
+                    answer.full = Some(Full);
+                    return;
+                }
+            };
             match &news.answer {
                 Ok(found) => answer.bytes += found.records.len(),
                 Err(_) => answer.failed = Some(Failed),
@@ -186,13 +216,14 @@ impl FetchSession {
         self.watcher.marked() > 0
     }
 
-    async fn read(&mut self, index: usize, room: usize) -> Option<PartitionNews> {
-        let slot = self.slots.get_mut(index)?.as_mut()?;
+    async fn read(&mut self, index: usize, room: Room) -> Look {
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return Look::Nothing };
         let position = slot.position;
         let outcome = read_slot(&self.services, &self.watcher, slot, index, room).await;
         let answer = match outcome {
-            Ok(None) => return None,
-            Ok(Some(found)) => {
+            Ok(Read::Nothing) => return Look::Nothing,
+            Ok(Read::TooLarge) => return Look::TooLarge,
+            Ok(Read::Found(found)) => {
                 slot.told = Some(found.high_watermark);
                 if slot.position.offset < found.high_watermark {
                     self.watcher.mark(index);
@@ -201,19 +232,33 @@ impl FetchSession {
             }
             Err(error) => Err(error),
         };
-        Some(PartitionNews { partition: position.partition, generation: position.generation, answer })
+        Look::News(PartitionNews { partition: position.partition, generation: position.generation, answer })
     }
 }
 
-/// Reads on at a slot's cursor and moves it. `None` is nothing new. After an error the slot is silent until it is set
+/// What a slot's partition gave.
+enum Read {
+    Found(PartitionAnswer),
+    Nothing,
+    TooLarge,
+}
+
+/// What a look at a slot gave.
+enum Look {
+    News(PartitionNews),
+    Nothing,
+    TooLarge,
+}
+
+/// Reads on at a slot's cursor and moves it. After an error the slot is silent until it is set
 /// again or its partition moves.
 async fn read_slot(
     services: &Services,
     watcher: &Arc<Watcher>,
     slot: &mut Slot,
     index: usize,
-    room: usize,
-) -> Result<Option<PartitionAnswer>, FetchFailure> {
+    room: Room,
+) -> Result<Read, FetchFailure> {
     let partition = match &slot.partition {
         Some(partition) => Arc::clone(partition),
         None => {
@@ -222,14 +267,19 @@ async fn read_slot(
             slot.partition.insert(partition).clone()
         }
     };
-    let cap = if slot.position.max_bytes == 0 { room } else { room.min(slot.position.max_bytes) };
+    let cap = if slot.position.max_bytes == 0 { room.bytes } else { room.bytes.min(slot.position.max_bytes) };
     let fetched = partition.fetch(slot.position.offset, cap, slot.position.epoch).await?;
+    if !room.is_first && fetched.records.len() > room.bytes {
+        // Its first batch is larger than what is left: the next answer begins with it.
+        watcher.mark(index);
+        return Ok(Read::TooLarge);
+    }
     slot.position.offset = fetched.next_offset;
     services.metrics.bytes_fetched.inc_by(fetched.records.len() as u64);
     if fetched.records.is_empty() && slot.told == Some(fetched.high_watermark) {
-        return Ok(None);
+        return Ok(Read::Nothing);
     }
-    Ok(Some(PartitionAnswer {
+    Ok(Read::Found(PartitionAnswer {
         records: fetched.records,
         high_watermark: fetched.high_watermark,
         log_start: fetched.log_start,

@@ -123,7 +123,9 @@ impl FetchStream {
         let mut answer = FetchAnswer::default();
         loop {
             self.session.collect(&demand, &mut answer).await;
-            let enough = answer.bytes >= demand.min_bytes.min(demand.max_bytes) || answer.failed.is_some();
+            let enough = answer.bytes >= demand.min_bytes.min(demand.max_bytes)
+                || answer.failed.is_some()
+                || answer.full.is_some();
             if enough
                 || wait.is_zero()
                 || self.is_superseded()

@@ -1,0 +1,128 @@
+//! Metadata: brokers, topics, partitions and their leaders; creates topics that clients name, where that is allowed.
+
+use highwater_core::metadata::Topic;
+use highwater_proto::{ErrorCode, TopicId};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::listener::error_map::Coded;
+use crate::listener::kafka::{Context, operations};
+use crate::partition::SINGLE_BROKER_EPOCH;
+
+/// Carries the request out.
+pub(in crate::listener::kafka) async fn handle(
+    context: &Context,
+    request: MetadataRequest,
+    version: i16,
+) -> MetadataResponse {
+    let id = BrokerId(context.services.config().broker_id.0);
+    let operations = Operations::asked_by(&request, version);
+    let topics = match request.topics {
+        // In version 0 an empty list means all topics; later that is null, and an empty list means none.
+        None => all(context, &operations),
+        Some(topics) if version == 0 && topics.is_empty() => all(context, &operations),
+        Some(wanted) => {
+            let may_create = version < 4 || request.allow_auto_topic_creation;
+            let mut topics = Vec::with_capacity(wanted.len().min(1024));
+            for topic in wanted {
+                topics.push(one(context, topic, may_create, &operations).await);
+            }
+            topics
+        }
+    };
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(id)
+        .with_host(StrBytes::from_string(context.advertised.host.clone()))
+        .with_port(i32::from(context.advertised.port));
+    let response = MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_controller_id(id)
+        .with_topics(topics)
+        .with_cluster_id(Some(StrBytes::from_string(context.services.config().cluster_name.clone())));
+    if (8..=10).contains(&version) {
+        return response.with_cluster_authorized_operations(operations.cluster);
+    }
+    response
+}
+
+/// What a client may do, as far as it asked.
+struct Operations {
+    cluster: i32,
+    topic: i32,
+}
+
+impl Operations {
+    fn asked_by(request: &MetadataRequest, version: i16) -> Operations {
+        let asked = |flag, all| if flag { all } else { operations::NOT_ASKED };
+        Operations {
+            cluster: asked(
+                request.include_cluster_authorized_operations && version >= 8,
+                operations::CLUSTER,
+            ),
+            topic: asked(request.include_topic_authorized_operations && version >= 8, operations::TOPIC),
+        }
+    }
+}
+
+fn all(context: &Context, operations: &Operations) -> Vec<MetadataResponseTopic> {
+    context.services.image().topics().map(|topic| found(context, topic, operations)).collect()
+}
+
+async fn one(
+    context: &Context,
+    wanted: MetadataRequestTopic,
+    may_create: bool,
+    operations: &Operations,
+) -> MetadataResponseTopic {
+    let Some(name) = wanted.name.filter(|_| wanted.topic_id.is_nil()) else {
+        let image = context.services.image();
+        return match image.topic(TopicId(*wanted.topic_id.as_bytes())) {
+            Some(topic) => found(context, topic, operations),
+            None => missing(None, ErrorCode::UnknownTopicId).with_topic_id(wanted.topic_id),
+        };
+    };
+    let topic = if may_create {
+        context.services.topic_or_create(&name).await.map_err(|error| error.code())
+    } else {
+        let image = context.services.image();
+        let absent = if highwater_core::topic_name::check(&name).is_ok() {
+            ErrorCode::UnknownTopicOrPartition
+        } else {
+            ErrorCode::InvalidTopicException
+        };
+        image.topic_named(&name).cloned().ok_or(absent)
+    };
+    match topic {
+        Ok(topic) => found(context, &topic, operations),
+        Err(code) => missing(Some(name), code),
+    }
+}
+
+fn found(context: &Context, topic: &Topic, operations: &Operations) -> MetadataResponseTopic {
+    let id = BrokerId(context.services.config().broker_id.0);
+    let partition = |index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(id)
+            .with_leader_epoch(SINGLE_BROKER_EPOCH.0)
+            .with_replica_nodes(vec![id])
+            .with_isr_nodes(vec![id])
+    };
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
+        .with_topic_id(Uuid::from_bytes(topic.id.0))
+        .with_partitions((0..topic.partitions).map(partition).collect())
+        .with_topic_authorized_operations(operations.topic)
+}
+
+fn missing(name: Option<TopicName>, code: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic::default()
+        .with_name(name)
+        .with_error_code(code.number())
+        .with_topic_authorized_operations(operations::NOT_ASKED)
+}

@@ -1,0 +1,229 @@
+//! Produce: batches are appended at once; the answer follows when they are as safe as the client asked.
+//!
+//! A batch goes from the receive buffer to the log as it is: it is a slice of the frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_proto::record::{BatchHeader, Compression};
+use highwater_proto::{ErrorCode, PartitionIndex, TopicPartition};
+use kafka_protocol::messages::produce_request::PartitionProduceData;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant};
+
+use crate::listener::error_map::Coded;
+use crate::listener::kafka::Context;
+use crate::listener::kafka::answer::{Envelope, Refusal};
+use crate::partition::AckedBatch;
+use crate::service::{BatchOutcome, PendingProduce, ProduceFailure, ProduceItem};
+
+/// The first version whose clients understand zstd.
+const ZSTD_VERSION_MIN: i16 = 7;
+/// Longest wait for records to become safe.
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// A produce request whose batches are with their partitions.
+#[derive(Debug)]
+pub(in crate::listener::kafka) struct Started {
+    envelope: Envelope,
+    acks: i16,
+    topics: Vec<(TopicName, Vec<Slot>)>,
+    pending: Arc<PendingProduce>,
+    outcomes: oneshot::Receiver<Vec<BatchOutcome>>,
+    /// When whatever is not safe yet is answered as timed out.
+    pub(in crate::listener::kafka) deadline: Instant,
+}
+
+/// One partition of the request.
+#[derive(Debug)]
+struct Slot {
+    index: i32,
+    /// Refused here, or to be taken from the outcomes in turn.
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    code: ErrorCode,
+    message: &'static str,
+}
+
+/// Hands the batches to their partitions.
+pub(in crate::listener::kafka) async fn start(
+    context: &Context,
+    envelope: Envelope,
+    request: ProduceRequest,
+) -> Started {
+    let began = Instant::now();
+    let image = context.services.image();
+    let mut items = Vec::new();
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let id = image.topic_named(&topic.name).map(|topic| topic.id);
+        let mut slots = Vec::with_capacity(topic.partition_data.len());
+        for PartitionProduceData { index, records, .. } in topic.partition_data {
+            let batch = records.unwrap_or_default();
+            let refused = match (id, check(&batch, envelope.version)) {
+                (None, _) => Some(Refused {
+                    code: ErrorCode::UnknownTopicOrPartition,
+                    message: "this broker has no such topic",
+                }),
+                (_, Err(refused)) => Some(refused),
+                (Some(id), Ok(())) => {
+                    items.push(ProduceItem {
+                        partition: TopicPartition::new(id, PartitionIndex(index)),
+                        batch,
+                    });
+                    None
+                }
+            };
+            slots.push(Slot { index, refused });
+        }
+        // A copy, so that the answer's way does not hold the receive buffer.
+        topics.push((TopicName(StrBytes::from_string(topic.name.to_string())), slots));
+    }
+    drop(image);
+    let (tell, outcomes) = oneshot::channel();
+    let metrics = Arc::clone(context.services.metrics());
+    let reply = move |outcomes| {
+        metrics.produce_seconds.observe(began.elapsed().as_secs_f64());
+        // A connection that is gone needs no answer.
+        let _ = tell.send(outcomes);
+    };
+    let pending = PendingProduce::new(items.iter().map(|item| item.partition).collect(), Box::new(reply));
+    context.services.produce(i32::from(request.acks), items, &pending).await;
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
+    Started { envelope, acks: request.acks, topics, pending, outcomes, deadline: began + timeout }
+}
+
+/// What can be said of a batch before its partition looks at it.
+fn check(batch: &Bytes, version: i16) -> Result<(), Refused> {
+    let refused = |code, message| Err(Refused { code, message });
+    if batch.is_empty() {
+        return refused(ErrorCode::InvalidRecord, "a partition's records must be exactly one record batch");
+    }
+    // What is malformed otherwise, the partition says better.
+    let Ok(header) = BatchHeader::parse(batch) else {
+        let old = batch.get(MAGIC_AT).is_some_and(|magic| (0..2).contains(magic));
+        return if old {
+            refused(ErrorCode::InvalidRecord, "messages of magic 0 and 1 are not taken; send record batches")
+        } else {
+            Ok(())
+        };
+    };
+    if header.size_bytes() < batch.len() {
+        return refused(ErrorCode::InvalidRecord, "a partition's records must be exactly one record batch");
+    }
+    if version < ZSTD_VERSION_MIN && matches!(header.compression(), Ok(Compression::Zstd)) {
+        return refused(ErrorCode::UnsupportedCompressionType, "zstd needs version 7 of Produce");
+    }
+    Ok(())
+}
+
+/// Where the magic byte is, in old messages and in batches.
+const MAGIC_AT: usize = 16;
+
+impl Started {
+    /// Answers as timed out whatever is not safe yet.
+    pub(in crate::listener::kafka) fn expire(&self, context: &Context) {
+        if self.pending.expire() > 0 {
+            context.services.metrics().produces_timed_out.inc();
+        }
+    }
+
+    /// The outcomes, once all are known. Nothing is lost when the future is dropped.
+    pub(in crate::listener::kafka) async fn outcomes(&mut self) -> Vec<BatchOutcome> {
+        (&mut self.outcomes).await.unwrap_or_default()
+    }
+
+    /// The outcomes, if all are known.
+    pub(in crate::listener::kafka) fn outcomes_now(&mut self) -> Option<Vec<BatchOutcome>> {
+        match self.outcomes.try_recv() {
+            Ok(outcomes) => Some(outcomes),
+            Err(oneshot::error::TryRecvError::Closed) => Some(Vec::new()),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+        }
+    }
+
+    /// The answer as bytes; `None` when the client wants none.
+    pub(in crate::listener::kafka) fn answer(
+        self,
+        outcomes: Vec<BatchOutcome>,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let response = self.respond(outcomes);
+        if self.acks != 0 {
+            return self.envelope.encode(&response).map(Some);
+        }
+        let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        match partitions.find(|partition| partition.error_code != 0) {
+            None => Ok(None),
+            Some(failed) => {
+                let code = ErrorCode::from_wire(i32::from(failed.error_code));
+                Err(Refusal::Unacknowledged(code.to_string()))
+            }
+        }
+    }
+
+    fn respond(&self, outcomes: Vec<BatchOutcome>) -> ProduceResponse {
+        let mut outcomes = outcomes.into_iter();
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for (name, slots) in &self.topics {
+            let partition = |slot: &Slot| {
+                let response = PartitionProduceResponse::default().with_index(slot.index);
+                match &slot.refused {
+                    Some(refused) => {
+                        failed(response, refused.code, refused.message.to_owned(), self.envelope)
+                    }
+                    None => match outcomes.next().map(|outcome| outcome.result) {
+                        Some(Ok(acked)) => appended(response, acked),
+                        Some(Err(error)) => failed(response, code(&error), error.to_string(), self.envelope),
+                        // Only a broker that is going down drops requests.
+                        None => {
+                            failed(response, ErrorCode::NotLeaderOrFollower, String::new(), self.envelope)
+                        }
+                    },
+                }
+            };
+            let partitions = slots.iter().map(partition).collect();
+            responses.push(
+                TopicProduceResponse::default().with_name(name.clone()).with_partition_responses(partitions),
+            );
+        }
+        ProduceResponse::default().with_responses(responses)
+    }
+}
+
+fn appended(response: PartitionProduceResponse, acked: AckedBatch) -> PartitionProduceResponse {
+    response
+        .with_base_offset(acked.base_offset.0)
+        .with_log_append_time_ms(acked.append_time_ms.unwrap_or(-1))
+        .with_log_start_offset(acked.log_start.0)
+}
+
+fn failed(
+    response: PartitionProduceResponse,
+    code: ErrorCode,
+    message: String,
+    envelope: Envelope,
+) -> PartitionProduceResponse {
+    let response = response
+        .with_error_code(code.number())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1);
+    if envelope.version >= 8 && !message.is_empty() {
+        return response.with_error_message(Some(StrBytes::from_string(message)));
+    }
+    response
+}
+
+/// These versions name topics, so a topic that was deleted meanwhile is an unknown name and not an unknown id.
+fn code(error: &ProduceFailure) -> ErrorCode {
+    match error.code() {
+        ErrorCode::UnknownTopicId => ErrorCode::UnknownTopicOrPartition,
+        code => code,
+    }
+}

@@ -1,0 +1,16 @@
+//! What stands before the codec: a request's body is walked, without an allocation, and refused if it lies.
+//!
+//! The codec trusts the counts it reads and reserves memory for them, so one forged number would end the process. Here
+//! every count, length and tag is held against the bytes that are really there, along a table of the requests' shapes.
+//! Not here: what the fields mean, or whether strings are UTF-8, which the codec says itself.
+//! Invariant: what passes is decoded by the codec, or refused by it, with memory in proportion to its own length.
+
+mod error;
+mod requests;
+mod schema;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub(in crate::listener::kafka) use walk::check;

@@ -1,0 +1,84 @@
+//! The codec's side: decode and encode by API key.
+
+use std::fmt::Debug;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, Encodable, Request};
+
+/// What the codec makes of a body.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// Bytes after the end of the message.
+    pub(super) rest: usize,
+    /// The message, encoded again.
+    pub(super) encoded: Bytes,
+    /// The message, for comparing.
+    pub(super) text: String,
+}
+
+/// The codec's functions for one request.
+pub(super) struct Codec {
+    pub(super) api_key: i16,
+    pub(super) versions: (i16, i16),
+    /// `None` when it is refused.
+    pub(super) decode: fn(version: i16, body: &Bytes) -> Option<Decoded>,
+    /// Decodes and drops.
+    pub(super) decode_only: fn(version: i16, body: Bytes),
+    /// A message whose fields all have their defaults, if there is one in this version.
+    pub(super) default: fn(version: i16) -> Option<Bytes>,
+}
+
+const fn codec<R: Request + Default + Debug>() -> Codec {
+    Codec {
+        api_key: R::KEY,
+        versions: (R::VERSIONS.min, R::VERSIONS.max),
+        decode: decode::<R>,
+        decode_only: decode_only::<R>,
+        default: default::<R>,
+    }
+}
+
+/// Every request that is served.
+pub(super) const CODECS: &[Codec] = &[
+    codec::<ProduceRequest>(),
+    codec::<FetchRequest>(),
+    codec::<ListOffsetsRequest>(),
+    codec::<MetadataRequest>(),
+    codec::<ApiVersionsRequest>(),
+    codec::<CreateTopicsRequest>(),
+    codec::<DeleteTopicsRequest>(),
+    codec::<DeleteRecordsRequest>(),
+    codec::<InitProducerIdRequest>(),
+    codec::<OffsetForLeaderEpochRequest>(),
+    codec::<DescribeConfigsRequest>(),
+    codec::<AlterConfigsRequest>(),
+    codec::<DescribeLogDirsRequest>(),
+    codec::<CreatePartitionsRequest>(),
+    codec::<IncrementalAlterConfigsRequest>(),
+    codec::<DescribeClusterRequest>(),
+    codec::<DescribeProducersRequest>(),
+    codec::<DescribeTopicPartitionsRequest>(),
+];
+
+pub(super) fn codec_of(api_key: i16) -> &'static Codec {
+    CODECS.iter().find(|codec| codec.api_key == api_key).expect("every request has its codec here")
+}
+
+fn decode<R: Decodable + Encodable + Debug>(version: i16, body: &Bytes) -> Option<Decoded> {
+    let mut rest = body.clone();
+    let message = R::decode(&mut rest, version).ok()?;
+    let mut encoded = BytesMut::new();
+    message.encode(&mut encoded, version).expect("what was decoded can be encoded");
+    Some(Decoded { rest: rest.len(), encoded: encoded.freeze(), text: format!("{message:?}") })
+}
+
+fn decode_only<R: Decodable>(version: i16, mut body: Bytes) {
+    drop(R::decode(&mut body, version));
+}
+
+fn default<R: Encodable + Default>(version: i16) -> Option<Bytes> {
+    let mut encoded = BytesMut::new();
+    R::default().encode(&mut encoded, version).ok()?;
+    Some(encoded.freeze())
+}

@@ -1,0 +1,20 @@
+//! The Kafka wire protocol over the same use cases as gRPC.
+//!
+//! Frames come in, responses go out in the order of their requests. Which APIs are served in which versions stands in
+//! one list ([`apis`]); each has a handler file of its own in [`api`], which turns a decoded request into calls of the
+//! services and their answers into a response. No decision about topics, records or offsets is made here.
+
+mod answer;
+mod api;
+mod apis;
+mod connection;
+mod context;
+mod frame;
+mod guard;
+mod header;
+mod operations;
+mod outbox;
+mod serve;
+
+pub(crate) use context::Context;
+pub(crate) use serve::{Bound, Shared, bind, serve};
