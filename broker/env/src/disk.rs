@@ -10,6 +10,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,6 +93,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// The first `len` bytes of the file as memory, read-only and shared with later writes. `len` must not be beyond the
     /// end of the file. The bytes stay mapped as long as any clone or slice of them lives, even if the file is removed.
     fn map(&self, len: u64) -> io::Result<Bytes>;
+
+    /// The descriptor, for `sendfile` and its like; `None` if the file is not one of the operating system's.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// Reads exactly `buffer.len()` bytes; `UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -16,7 +16,6 @@ use highwater_proto::{LeaderEpoch, Offset};
 use crate::counters;
 use crate::epochs::Change;
 use crate::error::{IoFault, fault};
-use crate::handles::LazyFile;
 use crate::log::{Health, PartitionLog, RottenRange};
 use crate::open::remove_segment_files;
 use crate::producers::{ProducerError, ProducerVerdict};
@@ -201,7 +200,7 @@ impl PartitionLog {
         if active.spoilt_bytes > position + bytes {
             active.clean_spoilt(position)?;
         }
-        let file = active.file.get_to_write().map_err(fault("open", &active.reader.log_path))?;
+        let file = active.file().get_to_write().map_err(fault("open", &active.reader.log_path))?;
         if let Err(error) = file.write_at(position, slices) {
             active.spoilt_bytes = active.spoilt_bytes.max(position + bytes);
             return Err(fault("write", &active.reader.log_path)(error).into());
@@ -279,9 +278,9 @@ impl PartitionLog {
         let reader =
             SegmentReader::new(&self.shared, &self.directory, base, self.config.index_interval_bytes);
         let (file, allocated_bytes) = self.segment_file(&reader.log_path, space)?;
+        reader.file.put(file);
         Ok(Active {
             index: IndexBuilder::new(base, self.config.index_interval_bytes),
-            file: LazyFile::opened(&self.shared, reader.log_path.clone(), file),
             reader,
             data_bytes: 0,
             opened_bytes: 0,
@@ -320,7 +319,7 @@ impl PartitionLog {
             }
             return;
         }
-        self.unflushed.files.extend(old.file.take_unsynced());
+        self.unflushed.files.extend(old.file().take_unsynced());
         let max_timestamp_ms = old.index.max_timestamp_ms;
         old.reader.set_index(Arc::new(old.index.entries), IndexOnDisk::Unwritten);
         self.sealed.push(Sealed {
@@ -351,7 +350,7 @@ impl Active {
         let cap = segment_bytes_max.min(SEGMENT_BYTES_LIMIT).max(end);
         let wanted = (self.allocated_bytes + step).max(end).min(cap).next_multiple_of(PAGE_BYTES);
         let from = self.allocated_bytes;
-        let file = self.file.get().map_err(fault("open", &self.reader.log_path))?;
+        let file = self.file().get().map_err(fault("open", &self.reader.log_path))?;
         let grown = match file.allocate(from, wanted - from) {
             // Nearly full: what this batch needs may still be there.
             Err(error)
@@ -369,7 +368,7 @@ impl Active {
     /// Zeroes what an append that failed may have left from `from` on: part of it could pass for a batch of its own.
     fn clean_spoilt(&mut self, from: u64) -> Result<(), IoFault> {
         let zeros = [0; PAGE_BYTES as usize];
-        let file = self.file.get_to_write().map_err(fault("open", &self.reader.log_path))?;
+        let file = self.file().get_to_write().map_err(fault("open", &self.reader.log_path))?;
         let mut at = from;
         while at < self.spoilt_bytes {
             let count = (self.spoilt_bytes - at).min(PAGE_BYTES) as usize;

@@ -143,7 +143,7 @@ impl PartitionLog {
         let unflushed = &self.unflushed;
         self.health == Health::Good
             && !unflushed.in_flight
-            && (self.active.as_ref().is_some_and(|active| active.file.is_unsynced())
+            && (self.active.as_ref().is_some_and(|active| active.file().is_unsynced())
                 || !unflushed.files.is_empty()
                 || unflushed.directory
                 || unflushed.parent
@@ -160,7 +160,7 @@ impl PartitionLog {
         let marker = self.end_marker();
         let unflushed = &mut self.unflushed;
         let mut files = std::mem::take(&mut unflushed.files);
-        files.extend(self.active.as_ref().and_then(|active| active.file.take_unsynced()));
+        files.extend(self.active.as_ref().and_then(|active| active.file().take_unsynced()));
         unflushed.in_flight = true;
         let names_doubtful = std::mem::take(&mut unflushed.names_doubtful);
         Some(FlushTicket {

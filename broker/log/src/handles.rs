@@ -37,11 +37,9 @@ impl LazyFile {
         Arc::new(LazyFile { shared, path, used: AtomicBool::new(false), state: Mutex::default() })
     }
 
-    /// A file that is open.
-    pub(crate) fn opened(shared: &Arc<Shared>, path: PathBuf, file: Arc<dyn DiskFile>) -> Arc<LazyFile> {
-        let lazy = LazyFile::closed(shared, path);
-        lazy.admit(&mut lazy.lock(), file);
-        lazy
+    /// Takes over a handle that the file was created with.
+    pub(crate) fn put(self: &Arc<Self>, file: Arc<dyn DiskFile>) {
+        self.admit(&mut self.lock(), file);
     }
 
     /// The file, opened if need be.

@@ -50,6 +50,6 @@ pub use log_dir::{LastShutdown, LogDir, LogDirError, PartitionEntry};
 pub use lookup::{TimedOffset, TimestampPlan};
 pub use open::{OpenError, RecoveryReport};
 pub use producers::{BATCHES_REMEMBERED, ProducerBatch, ProducerEntry, ProducerError};
-pub use read::{ReadError, ReadPlan, ReadSlice};
+pub use read::{FileSlice, LocatedRead, ReadError, ReadPlan, ReadSlice, SegmentPin};
 pub use retention::{Removed, RetentionError};
 pub use truncate::TruncateError;

@@ -389,11 +389,10 @@ impl PartitionLog {
         let file = match &self.state_file.file {
             Some(file) => Arc::clone(file),
             None => {
-                let file = if self.state_file.exists {
-                    LazyFile::closed(&self.shared, path.clone())
-                } else {
-                    LazyFile::opened(&self.shared, path.clone(), self.shared.create_fresh(&path)?)
-                };
+                let file = LazyFile::closed(&self.shared, path.clone());
+                if !self.state_file.exists {
+                    file.put(self.shared.create_fresh(&path)?);
+                }
                 self.state_file.exists = true;
                 self.state_file.file.insert(file).clone()
             }

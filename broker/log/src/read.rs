@@ -6,10 +6,12 @@
 //! reader at the far end verifies those.
 
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use highwater_env::DiskFile;
 use highwater_proto::Offset;
 use highwater_proto::record::BatchHeader;
 
@@ -59,6 +61,55 @@ pub struct ReadSlice {
     pub next: Offset,
 }
 
+/// Whole batches, by where they lie in their file.
+#[derive(Debug)]
+pub struct LocatedRead {
+    /// The batches; `None` if there is nothing below the bound.
+    pub slice: Option<FileSlice>,
+    /// The offset after the last batch: where to read on.
+    pub next: Offset,
+}
+
+/// Whole batches in a segment's file, which never change while this or its pin lives.
+#[derive(Debug)]
+pub struct FileSlice {
+    file: Arc<dyn DiskFile>,
+    /// Where they begin in the file, in bytes.
+    pub position: u64,
+    /// How many bytes they are.
+    pub bytes: usize,
+    pin: SegmentPin,
+}
+
+/// Keeps a segment's bytes where they are: its file is neither cut nor written over while this lives. After `sendfile`
+/// the socket refers to the file's pages until the peer has acknowledged them, so hold it until then.
+#[derive(Clone, Debug)]
+pub struct SegmentPin {
+    _pin: Arc<()>,
+}
+
+impl FileSlice {
+    /// The file's descriptor, for `sendfile` from [`FileSlice::position`]; `None` on a simulated disk.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.file.descriptor()
+    }
+
+    /// A pin that can outlive the slice.
+    pub fn pin(&self) -> SegmentPin {
+        self.pin.clone()
+    }
+
+    /// A copy of the bytes, where there is no descriptor to send from. May wait for the device.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn copy(&self) -> std::io::Result<Bytes> {
+        let mut bytes = vec![0; self.bytes];
+        self.file.read_exact_at(self.position, &mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
 /// A read that knows its segment. Holds the segment's pages, but no lock.
 #[derive(Debug)]
 #[must_use]
@@ -91,6 +142,15 @@ struct Located {
 }
 
 impl Target {
+    /// What a failure to open or read the segment means.
+    fn gone(&self, error: std::io::Error) -> ReadError {
+        if self.reader.is_retired() {
+            ReadError::Moved
+        } else {
+            fault("read", &self.reader.log_path)(error).into()
+        }
+    }
+
     fn locate(&self, entries: &[IndexEntry], from: Offset, bound_end: Offset, max_bytes: usize) -> Located {
         let relative =
             |offset: Offset| u32::try_from((offset.0 - self.reader.base.0).max(0)).unwrap_or(u32::MAX);
@@ -195,16 +255,11 @@ impl ReadPlan {
     /// Brings what the read will touch into memory; may wait for the device.
     pub fn populate(&mut self) -> Result<(), ReadError> {
         let Some(target) = &mut self.target else { return Ok(()) };
-        let path = target.reader.log_path.clone();
-        let gone = |reader: &SegmentReader, error| {
-            if reader.is_retired() { ReadError::Moved } else { fault("read", &path)(error).into() }
-        };
-        let map = target.reader.map(target.data_bytes).map_err(|error| gone(&target.reader, error))?;
+        let map = target.reader.map(target.data_bytes).map_err(|error| target.gone(error))?;
         let located = match target.located {
             Some(located) => located,
             None => {
-                let entries =
-                    target.reader.index(target.data_bytes).map_err(|error| gone(&target.reader, error))?;
+                let entries = target.reader.index(target.data_bytes).map_err(|error| target.gone(error))?;
                 target.locate(&entries, self.from, self.bound_end, self.max_bytes)
             }
         };
@@ -212,7 +267,7 @@ impl ReadPlan {
         let Some(target) = &self.target else { return Ok(()) };
         let window = self.window(target, located);
         let pages = &map[window.start as usize..window.end as usize];
-        self.shared.disk.populate(pages).map_err(|error| gone(&target.reader, error))
+        self.shared.disk.populate(pages).map_err(|error| target.gone(error))
     }
 
     /// Where the read may touch the map, in whole stretches: from the first header walked to the last batch's end.
@@ -224,36 +279,56 @@ impl ReadPlan {
 
     /// Reads. Touches the map: populate first if the pages may be cold.
     pub fn read(mut self) -> Result<ReadSlice, ReadError> {
-        let Some(target) = &self.target else {
-            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
+        let (found, next) = self.walk()?;
+        let bytes =
+            found.map_or_else(Bytes::new, |(map, range)| map.slice(range.start as usize..range.end as usize));
+        Ok(ReadSlice { bytes, next })
+    }
+
+    /// Finds the same batches as [`ReadPlan::read`], but says where they lie in the file, for who sends them without
+    /// touching them. Touches the map too: populate first if the pages may be cold.
+    pub fn locate(mut self) -> Result<LocatedRead, ReadError> {
+        let (found, next) = self.walk()?;
+        let slice = match (found, &self.target) {
+            (Some((_, range)), Some(target)) => {
+                let pin = SegmentPin { _pin: target.reader.pin() };
+                let file = target.reader.file_to_read().map_err(|error| target.gone(error))?;
+                Some(FileSlice {
+                    file,
+                    position: range.start,
+                    bytes: (range.end - range.start) as usize,
+                    pin,
+                })
+            }
+            _ => None,
         };
-        if target.located.is_none() {
+        Ok(LocatedRead { slice, next })
+    }
+
+    /// The map and where in it the batches lie, if there are any, and where to read on.
+    fn walk(&mut self) -> Result<(Option<Found>, Offset), ReadError> {
+        if self.target.as_ref().is_some_and(|target| target.located.is_none()) {
             self.populate()?;
         }
-        let Some(target) = &self.target else {
-            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
-        };
+        let Some(target) = &self.target else { return Ok((None, self.from)) };
         let located = target.located.expect("populate located it");
-        let map = target.reader.map(target.data_bytes).map_err(|error| {
-            if target.reader.is_retired() {
-                ReadError::Moved
-            } else {
-                fault("read", &target.reader.log_path)(error).into()
-            }
-        })?;
+        let map = target.reader.map(target.data_bytes).map_err(|error| target.gone(error))?;
         let walk = Walk { target, data: &map[..target.data_bytes as usize] };
         let (start, first) = walk.find_first(located, self.from)?;
         let Some(first) = first else {
             // Compaction can leave a segment that ends before its last offsets: read on in the next one.
-            return Ok(ReadSlice { bytes: Bytes::new(), next: target.segment_end.min(self.bound_end) });
+            return Ok((None, target.segment_end.min(self.bound_end)));
         };
         if first.next_offset() > self.bound_end {
-            return Ok(ReadSlice { bytes: Bytes::new(), next: self.from });
+            return Ok((None, self.from));
         }
         let (end, next) = walk.find_end(start, &first, located.skip_to, self.bound_end, self.max_bytes);
-        Ok(ReadSlice { bytes: map.slice(start as usize..end as usize), next })
+        Ok((Some((map, start..end)), next))
     }
 }
+
+/// The segment's map, and where in it the batches lie.
+type Found = (Bytes, Range<u64>);
 
 /// So much of what was appended last is read without asking whether it is in memory: readers that keep up cost no call
 /// of the kernel.

@@ -17,7 +17,6 @@ use highwater_proto::{LeaderEpoch, Offset};
 use crate::counters;
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
 use crate::error::{IoFault, fault};
-use crate::handles::LazyFile;
 use crate::index::{self, IndexEntry, IndexHeader, Seal};
 use crate::log::{Health, Marker, PartitionLog, RottenRange};
 use crate::open::{Listing, OpenError, RecoveryReport, list, read_small, remove_segment_files};
@@ -233,8 +232,7 @@ impl<'a> Recovery<'a> {
         now_ms: i64,
     ) -> Result<Active, OpenError> {
         let Found { reader, file_bytes, header } = found;
-        let lazy = LazyFile::closed(&self.log.shared, reader.log_path.clone());
-        let file = lazy.get().map_err(fault("open", &reader.log_path))?;
+        let file = reader.file.get().map_err(fault("open", &reader.log_path))?;
         let (path, base) = (reader.log_path.clone(), reader.base);
         let mut walk = self.start_walk(&reader, &*file, file_bytes, header, next_base);
         let started_at = walk.position;
@@ -276,7 +274,6 @@ impl<'a> Recovery<'a> {
         self.log.log_end = next;
         Ok(Active {
             reader,
-            file: lazy,
             data_bytes,
             opened_bytes: data_bytes,
             allocated_bytes: file_bytes,
@@ -411,7 +408,7 @@ impl<'a> Recovery<'a> {
             && !self.dropped;
         if let Some(active) = &mut log.active {
             let path = &active.reader.log_path;
-            let file = active.file.get().map_err(fault("open", path))?;
+            let file = active.file().get().map_err(fault("open", path))?;
             if !tail_is_zero(&*file, active.data_bytes).map_err(fault("read", path))? {
                 // Whole batches of another life may lie there, and their offsets may come again.
                 file.truncate(active.data_bytes).map_err(fault("truncate", path))?;
@@ -438,7 +435,7 @@ impl<'a> Recovery<'a> {
         }
         if let Some(active) = &log.active {
             let path = &active.reader.log_path;
-            let file = active.file.get().map_err(fault("open", path))?;
+            let file = active.file().get().map_err(fault("open", path))?;
             secure(&*file, active.base(), active.data_bytes, self.marker, ending)
                 .map_err(fault("sync", path))?;
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use highwater_env::DiskFile;
 use highwater_proto::Offset;
 use highwater_proto::record::{BatchHeader, NO_TIMESTAMP};
 
@@ -53,6 +54,8 @@ pub(crate) struct SegmentReader {
     map_used: AtomicBool,
     index_used: AtomicBool,
     pub(crate) warmth: Warmth,
+    /// For who writes, and for who sends from it.
+    pub(crate) file: Arc<LazyFile>,
     opened: Mutex<Opened>,
 }
 
@@ -90,11 +93,13 @@ impl SegmentReader {
         base: Offset,
         index_interval_bytes: u32,
     ) -> Arc<SegmentReader> {
+        let log_path = directory.join(file_name(base, LOG_SUFFIX));
         Arc::new(SegmentReader {
             shared: Arc::clone(shared),
             base,
             index_interval_bytes,
-            log_path: directory.join(file_name(base, LOG_SUFFIX)),
+            file: LazyFile::closed(shared, log_path.clone()),
+            log_path,
             index_path: directory.join(file_name(base, INDEX_SUFFIX)),
             retired: AtomicBool::new(false),
             pin: Arc::new(()),
@@ -151,6 +156,13 @@ impl SegmentReader {
             self.shared.maps.admit(self.holder(), 1);
         }
         Ok(map)
+    }
+
+    /// The file, for who reads it otherwise than through the map. Whoever has it holds a pin, taken before.
+    pub(crate) fn file_to_read(&self) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.file.get()?;
+        // The name may have led to another file.
+        if self.is_retired() { Err(io::ErrorKind::NotFound.into()) } else { Ok(file) }
     }
 
     /// The index if it is in memory.
@@ -331,7 +343,6 @@ pub(crate) struct Sealed {
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) reader: Arc<SegmentReader>,
-    pub(crate) file: Arc<LazyFile>,
     pub(crate) data_bytes: u64,
     /// How much there was when the log was opened: what came later was written through the page cache.
     pub(crate) opened_bytes: u64,
@@ -351,5 +362,9 @@ pub(crate) struct Active {
 impl Active {
     pub(crate) fn base(&self) -> Offset {
         self.reader.base
+    }
+
+    pub(crate) fn file(&self) -> &Arc<LazyFile> {
+        &self.reader.file
     }
 }

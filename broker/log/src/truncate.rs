@@ -11,7 +11,6 @@ use highwater_proto::Offset;
 
 use crate::error::{IoFault, fault};
 use crate::flush::FlushError;
-use crate::handles::LazyFile;
 use crate::index::{self, IndexEntry};
 use crate::log::{Health, Marker, PartitionLog};
 use crate::open::remove_segment_files;
@@ -193,14 +192,12 @@ impl PartitionLog {
                 remove_segment_files(&self.shared, &self.directory, last.reader.base)?;
             }
         }
-        let mut file = None;
         if let Some(active) = old_active {
             if active.base() >= first_dropped {
                 active.reader.retire();
                 remove_segment_files(&self.shared, &self.directory, active.base())?;
             } else {
                 created_ms = active.created_ms;
-                file = Some(active.file);
             }
         }
         let Some(kept) = kept else { return Ok(()) };
@@ -213,29 +210,26 @@ impl PartitionLog {
             return Ok(());
         }
         let path = kept.reader.log_path.clone();
-        let file = match file {
-            Some(file) => file,
-            None => LazyFile::closed(&self.shared, path.clone()),
-        };
-        let open = file.get_to_write().map_err(fault("open", &path))?;
+        let file = kept.reader.file.get().map_err(fault("open", &path))?;
         let interval = self.config.index_interval_bytes;
         let mut index =
             IndexBuilder::resume(kept.reader.base, interval, kept.entries.clone(), kept.max_timestamp_ms);
         index.truncate(kept.position, kept.max_timestamp_ms);
-        let (reader, file) = if kept.reader.is_pinned() {
+        let reader = if kept.reader.is_pinned() {
             kept.reader.retire();
-            let copy = LazyFile::opened(&self.shared, path.clone(), copy_front(self, &kept, &*open)?);
-            (SegmentReader::new(&self.shared, &self.directory, kept.reader.base, interval), copy)
+            let copy = copy_front(self, &kept, &*file)?;
+            let reader = SegmentReader::new(&self.shared, &self.directory, kept.reader.base, interval);
+            reader.file.put(copy);
+            reader
         } else {
-            open.truncate(kept.position).map_err(fault("truncate", &path))?;
-            (kept.reader, file)
+            file.truncate(kept.position).map_err(fault("truncate", &path))?;
+            kept.reader
         };
         // What a flush under way takes for synced may be in it: the next one syncs it again.
-        let open = file.get_to_write().map_err(fault("open", &path))?;
-        open.sync_data().map_err(fault("sync", &path))?;
+        let file = reader.file.get_to_write().map_err(fault("open", &path))?;
+        file.sync_data().map_err(fault("sync", &path))?;
         self.active = Some(Active {
             reader,
-            file,
             data_bytes: kept.position,
             opened_bytes: kept.position,
             allocated_bytes: kept.position,

@@ -152,3 +152,24 @@ fn a_thousand_small_partitions_stay_small() {
     let each = disk.used_bytes() / 1000;
     assert!(each <= 7 * 4096, "{each} bytes for one record");
 }
+
+#[test]
+fn a_segment_that_a_socket_may_still_send_from_is_not_written_over() {
+    let disk = SimDisk::new(0);
+    let dir = open_as(&disk, "one", 1).unwrap();
+    let config = LogConfig { segment_bytes_max: 4096, ..LogConfig::default() };
+    let (mut log, _) = dir.partition(partition(0), config).unwrap();
+    while log.segments_count() < 2 {
+        append(&mut log);
+    }
+    let end = log.flush().unwrap().get();
+    let slice = log.plan_read(Offset::ZERO, end, 1000).unwrap().locate().unwrap().slice.unwrap();
+    let (pin, sent) = (slice.pin(), slice.copy().unwrap());
+    log.delete_records(end, end).unwrap();
+    assert!(!dir.prepare_pool().unwrap(), "the slice is there");
+    assert_eq!(slice.copy().unwrap(), sent);
+    drop(slice);
+    assert!(!dir.prepare_pool().unwrap(), "its pin is still held for the socket");
+    drop(pin);
+    assert!(dir.prepare_pool().unwrap(), "now it may be reused");
+}

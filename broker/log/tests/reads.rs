@@ -32,6 +32,22 @@ proptest! {
     }
 
     #[test]
+    fn what_is_located_in_a_file_is_what_a_read_returns(
+        (seed, ops) in story(shrinking_op(), 30), max_bytes in 0_usize..3000
+    ) {
+        let mut world = play(seed, &ops);
+        let (mut next, end) = (world.log_start, world.end());
+        while next < end {
+            let read = world.log().plan_read(next, end, max_bytes).expect("in range").read();
+            let located = world.log().plan_read(next, end, max_bytes).expect("in range").locate();
+            let (read, located) = (read.expect("the disk is fine"), located.expect("the disk is fine"));
+            let copy = located.slice.map_or_else(bytes::Bytes::new, |slice| slice.copy().expect("it is there"));
+            prop_assert_eq!((copy, located.next), (read.bytes, read.next));
+            next = read.next;
+        }
+    }
+
+    #[test]
     fn a_read_never_reaches_beyond_its_bound((seed, ops) in story(plain_op(), 30), permille in 0_u16..=1000) {
         let mut world = play(seed, &ops);
         let bound = world.offset_at(permille);

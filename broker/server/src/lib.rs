@@ -18,6 +18,7 @@ pub use config::{Advertised, BrokerConfig, ConfigError, IfTaken, KafkaListener, 
 pub use metadata::ChangeError;
 pub use metrics::Metrics;
 pub use partition::{
-    CloseError, DeleteRecordsError, EpochError, FetchError, ListOffsetsError, OpenError, ProduceError,
+    CloseError, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, OpenError,
+    ProduceError,
 };
 pub use service::Services;

@@ -1,6 +1,7 @@
 //! An open file of the simulated disk: every call counts, may fail as injected, and works only in its own life.
 
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -85,6 +86,10 @@ impl DiskFile for SimFile {
             }
         }
         Ok(())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     fn map(&self, len: u64) -> io::Result<Bytes> {

@@ -13,7 +13,9 @@ mod preparer;
 mod table;
 mod watch;
 
-pub use outcome::{AckedBatch, DeleteRecordsError, EpochError, FetchError, ListOffsetsError, ProduceError};
+pub use outcome::{
+    AckedBatch, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, ProduceError,
+};
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
 pub(crate) use pace::Pace;
 pub(crate) use table::PartitionTable;

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use highwater_core::replication::AcksError;
 use highwater_log::{ReadError, RetentionError};
 use highwater_proto::record::BatchError;
@@ -41,11 +40,11 @@ pub enum ProduceError {
     FlushFailed,
 }
 
-/// What a fetch gave.
+/// What a fetch gave: the batches themselves (`Bytes`), or where they lie (`Option<FileSlice>`).
 #[derive(Clone, Debug)]
-pub struct Fetched {
-    /// Whole batches as stored; empty when there is nothing new.
-    pub records: Bytes,
+pub struct Fetched<R> {
+    /// Whole batches as stored; empty or `None` when there is nothing new.
+    pub records: R,
     /// Where the next fetch goes on.
     pub next_offset: Offset,
     /// The first offset that readers must not see.

@@ -10,7 +10,8 @@ use highwater_core::replication::{LeaderProgress, check_acks};
 use highwater_core::settings::{Durability, TimestampKind, TopicSettings};
 use highwater_env::Clock;
 use highwater_log::{
-    Appended, Durable, FlushError, Health, Novelty, PartitionLog, ReadError, ReadPlan, TimestampPlan,
+    Appended, Durable, FileSlice, FlushError, Health, Novelty, PartitionLog, ReadError, ReadPlan,
+    TimestampPlan,
 };
 use highwater_proto::record::{TimestampType, ValidationRules, validate_produced};
 use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
@@ -265,16 +266,41 @@ impl Partition {
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<Fetched<Bytes>, FetchError> {
+        let read = |plan: ReadPlan| plan.read().map(|slice| (slice.bytes, slice.next));
+        self.fetch_with(from, max_bytes, epoch, read).await
+    }
+
+    /// The same batches as [`Partition::fetch`] gives, by where they lie in their file: for a listener that sends them
+    /// with `sendfile`. Their pin is to be held until the peer has them.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch_located(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Option<FileSlice>>, FetchError> {
+        let locate = |plan: ReadPlan| plan.locate().map(|located| (located.slice, located.next));
+        self.fetch_with(from, max_bytes, epoch, locate).await
+    }
+
+    async fn fetch_with<R: Default>(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+        read: impl Fn(ReadPlan) -> Result<(R, Offset), ReadError>,
+    ) -> Result<Fetched<R>, FetchError> {
         EpochError::check(epoch, SINGLE_BROKER_EPOCH)?;
         // Compaction or truncation may take the segment away between plan and read; a fresh plan finds its heir.
         for _ in 0..PLANS_MAX {
             let (mut fetched, plan) = self.plan_fetch(from, max_bytes)?;
             let Some(plan) = plan else { return Ok(fetched) };
-            match warm(plan).await.and_then(ReadPlan::read) {
-                Ok(slice) => {
-                    fetched.next_offset = slice.next;
-                    fetched.records = slice.bytes;
+            match warm(plan).await.and_then(&read) {
+                Ok((records, next_offset)) => {
+                    (fetched.records, fetched.next_offset) = (records, next_offset);
                     return Ok(fetched);
                 }
                 Err(ReadError::Moved) => {}
@@ -284,7 +310,11 @@ impl Partition {
         Err(FetchError::Storage(Arc::new(ReadError::Moved)))
     }
 
-    fn plan_fetch(&self, from: Offset, max_bytes: usize) -> Result<(Fetched, Option<ReadPlan>), FetchError> {
+    fn plan_fetch<R: Default>(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<(Fetched<R>, Option<ReadPlan>), FetchError> {
         let state = self.lock();
         if state.gone {
             return Err(FetchError::Gone);
@@ -295,7 +325,7 @@ impl Partition {
             return Err(FetchError::OutOfRange { offset: from, log_start, end });
         }
         let epoch = SINGLE_BROKER_EPOCH;
-        let fetched = Fetched { records: Bytes::new(), next_offset: from, high_watermark, log_start, epoch };
+        let fetched = Fetched { records: R::default(), next_offset: from, high_watermark, log_start, epoch };
         // What is appended and not yet safe is in range, and not yet to be seen.
         if from >= high_watermark {
             return Ok((fetched, None));

@@ -1,3 +1,5 @@
+//! Flushes that end after their topic, and flushes that fail.
+
 use std::path::Path;
 use std::sync::mpsc;
 

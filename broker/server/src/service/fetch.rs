@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use highwater_log::FileSlice;
 use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 use tokio::time::Instant;
 
 use super::{PartitionError, Services};
-use crate::partition::{FetchError, Partition, Watcher};
+use crate::partition::{FetchError, Fetched, Partition, Watcher};
 
 /// Most partitions in one session.
 const POSITIONS_MAX: usize = 100_000;
@@ -285,6 +286,27 @@ async fn read_slot(
         log_start: fetched.log_start,
         epoch: fetched.epoch,
     }))
+}
+
+impl Services {
+    /// Reads once, and says where the batches lie in their file instead of handing them out: for a listener that sends
+    /// them with `sendfile`. Their pin is to be held until the peer has them.
+    ///
+    /// # Errors
+    /// [`FetchFailure`].
+    pub async fn fetch_located(
+        &self,
+        id: TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Option<FileSlice>>, FetchFailure> {
+        let partition = self.partition(id).await?;
+        let fetched = partition.fetch_located(from, max_bytes, epoch).await?;
+        let bytes = fetched.records.as_ref().map_or(0, |slice| slice.bytes);
+        self.metrics.bytes_fetched.inc_by(bytes as u64);
+        Ok(fetched)
+    }
 }
 
 impl Drop for FetchSession {
