@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::image::{Image, Topic};
 use super::record::{ConfigValue, Record, change};
-use crate::settings::{SettingError, TopicSettings, closest_key, key};
+use crate::settings::{Bounds, SettingError, TopicSettings, accepted_key, closest_key, key};
 use crate::topic_name::{self, TopicNameError};
 
 /// Most partitions of one topic, and of one broker.
@@ -44,6 +44,18 @@ pub enum MetadataError {
         /// As it was asked for.
         name: String,
     },
+    /// None has this id.
+    #[error("no topic has the id {id}")]
+    NoSuchTopicId {
+        /// As it was asked for.
+        id: TopicId,
+    },
+    /// Elements can be added to and taken from lists only.
+    #[error("'{name}' is not a list, so nothing can be added to it or taken from it")]
+    NotAList {
+        /// The setting.
+        name: &'static str,
+    },
     /// Not a possible number of partitions.
     #[error("{partitions} partitions are not possible: {problem}")]
     Partitions {
@@ -73,6 +85,19 @@ pub struct NewTopic {
     pub replication_factor: i32,
     /// Overrides.
     pub configs: BTreeMap<String, String>,
+}
+
+/// What happens to one setting of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigEdit {
+    /// It gets this value.
+    Set(String),
+    /// It goes back to its default.
+    Reset,
+    /// These elements, with commas between, are added to the list it is, unless they are in it.
+    Append(String),
+    /// These elements, with commas between, are taken from the list it is.
+    Subtract(String),
 }
 
 /// What decisions depend on besides the image.
@@ -135,6 +160,15 @@ pub fn delete_topic(image: &Image, name: &str) -> Result<Record, MetadataError> 
     Ok(change(change::Change::TopicDeleted(change::TopicDeleted { topic_id: topic.id.0.to_vec() })))
 }
 
+/// Deletes the topic with this id.
+///
+/// # Errors
+/// [`MetadataError::NoSuchTopicId`].
+pub fn delete_topic_with_id(image: &Image, id: TopicId) -> Result<Record, MetadataError> {
+    let topic = image.topic(id).ok_or(MetadataError::NoSuchTopicId { id })?;
+    delete_topic(image, &topic.name)
+}
+
 /// Raises a topic's number of partitions to `total`.
 ///
 /// # Errors
@@ -151,7 +185,7 @@ pub fn add_partitions(image: &Image, name: &str, total: i32) -> Result<Record, M
     Ok(change(change::Change::PartitionsAdded(change::PartitionsAdded { topic_id, partitions: total })))
 }
 
-/// Sets some settings and puts others back to their defaults. The result as a whole must be legal.
+/// Edits some settings. The result as a whole must be legal.
 ///
 /// # Errors
 /// [`MetadataError`], and nothing changes.
@@ -159,14 +193,76 @@ pub fn alter_configs(
     image: &Image,
     context: Context<'_>,
     name: &str,
-    changes: &BTreeMap<String, Option<String>>,
+    edits: &BTreeMap<String, ConfigEdit>,
 ) -> Result<Record, MetadataError> {
     let topic = existing(image, name)?;
+    let mut changes = BTreeMap::new();
+    for (name, edit) in edits {
+        changes.insert(name.clone(), edited(topic, context, name, edit)?);
+    }
+    change_configs(topic, context, &changes)
+}
+
+/// Gives a topic exactly these settings; all others go back to their defaults.
+///
+/// # Errors
+/// [`MetadataError`], and nothing changes.
+pub fn replace_configs(
+    image: &Image,
+    context: Context<'_>,
+    name: &str,
+    configs: &BTreeMap<String, String>,
+) -> Result<Record, MetadataError> {
+    let topic = existing(image, name)?;
+    let mut changes: BTreeMap<String, Option<String>> =
+        topic.configs.keys().map(|name| (name.clone(), None)).collect();
+    changes.extend(configs.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    change_configs(topic, context, &changes)
+}
+
+/// The value that an edit leaves behind; `None` is the default.
+fn edited(
+    topic: &Topic,
+    context: Context<'_>,
+    name: &str,
+    edit: &ConfigEdit,
+) -> Result<Option<String>, MetadataError> {
+    let (added, taken) = match edit {
+        ConfigEdit::Set(value) => return Ok(Some(value.clone())),
+        ConfigEdit::Reset => return Ok(None),
+        ConfigEdit::Append(elements) => (elements.as_str(), ""),
+        ConfigEdit::Subtract(elements) => ("", elements.as_str()),
+    };
+    let unknown = || SettingError::Unknown { name: name.to_owned(), closest: closest_key(name) };
+    let key = key(name).or_else(|| accepted_key(name)).ok_or_else(unknown)?;
+    if !matches!(key.bounds, Bounds::Words(_)) {
+        return Err(MetadataError::NotAList { name: key.name });
+    }
+    let now = topic.configs.get(name).or_else(|| context.broker_defaults.get(name));
+    let mut list: Vec<&str> = elements(now.map_or(key.default, String::as_str)).collect();
+    for element in elements(added) {
+        if !list.contains(&element) {
+            list.push(element);
+        }
+    }
+    list.retain(|element| !elements(taken).any(|taken| taken == *element));
+    Ok(Some(list.join(",")))
+}
+
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|element| !element.is_empty())
+}
+
+fn change_configs(
+    topic: &Topic,
+    context: Context<'_>,
+    changes: &BTreeMap<String, Option<String>>,
+) -> Result<Record, MetadataError> {
     let mut configs = topic.configs.clone();
     for (name, value) in changes {
         match value {
             Some(value) => drop(configs.insert(name.clone(), value.clone())),
-            None if key(name).is_none() => {
+            None if key(name).or_else(|| accepted_key(name)).is_none() => {
                 return Err(SettingError::Unknown { name: name.clone(), closest: closest_key(name) }.into());
             }
             None => drop(configs.remove(name)),

@@ -57,22 +57,70 @@ fn partitions_grow_and_never_shrink() {
     assert_eq!(image.partition_count(), 5);
 }
 
+fn edit(image: &mut Image, name: &str, edit: ConfigEdit) -> Result<(), MetadataError> {
+    let edits = BTreeMap::from([(name.to_owned(), edit)]);
+    let record = alter_configs(image, context(), "t", &edits)?;
+    image.apply(image.applied() + 1, &record).expect("a decided record applies");
+    Ok(())
+}
+
+fn configs(image: &Image) -> Vec<(&str, &str)> {
+    let topic = image.topic_named("t").expect("the topic is there");
+    topic.configs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
 #[test]
 fn settings_are_checked_as_the_whole_they_would_make() {
     let mut image = Image::default();
     create(&mut image, "t", 1).unwrap();
-    let alter = |image: &Image, name: &str, value: Option<&str>| {
-        let changes = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
-        alter_configs(image, context(), "t", &changes)
-    };
-    assert!(alter(&image, "segment.bytes", Some("1")).is_err());
-    assert!(alter(&image, "no.such", None).is_err());
-    let record = alter(&image, "retention.ms", Some("77")).unwrap();
+    assert!(edit(&mut image, "segment.bytes", ConfigEdit::Set("1".into())).is_err());
+    assert!(edit(&mut image, "no.such", ConfigEdit::Reset).is_err());
+    edit(&mut image, "retention.ms", ConfigEdit::Set("77".into())).unwrap();
+    assert_eq!(configs(&image), [("retention.ms", "77")]);
+    edit(&mut image, "retention.ms", ConfigEdit::Reset).unwrap();
+    assert_eq!(configs(&image), []);
+}
+
+#[test]
+fn elements_are_added_to_and_taken_from_lists_and_nothing_else() {
+    let mut image = Image::default();
+    create(&mut image, "t", 1).unwrap();
+    let policy = "cleanup.policy";
+    edit(&mut image, policy, ConfigEdit::Append("compact".into())).unwrap();
+    assert_eq!(configs(&image), [(policy, "delete,compact")]);
+    edit(&mut image, policy, ConfigEdit::Append(" compact , delete".into())).unwrap();
+    assert_eq!(configs(&image), [(policy, "delete,compact")]);
+    edit(&mut image, policy, ConfigEdit::Subtract("delete".into())).unwrap();
+    assert_eq!(configs(&image), [(policy, "compact")]);
+    assert!(edit(&mut image, policy, ConfigEdit::Subtract("compact".into())).is_err());
+    let error = edit(&mut image, "retention.ms", ConfigEdit::Append("1".into())).unwrap_err();
+    assert_eq!(error, MetadataError::NotAList { name: "retention.ms" });
+    assert!(edit(&mut image, "no.such", ConfigEdit::Append("1".into())).is_err());
+}
+
+#[test]
+fn a_replacement_takes_every_other_setting_back() {
+    let mut image = Image::default();
+    create(&mut image, "t", 1).unwrap();
+    edit(&mut image, "retention.ms", ConfigEdit::Set("77".into())).unwrap();
+    edit(&mut image, "segment.ms", ConfigEdit::Set("88".into())).unwrap();
+    let wanted = BTreeMap::from([("segment.ms".to_owned(), "99".to_owned())]);
+    let record = replace_configs(&image, context(), "t", &wanted).unwrap();
     image.apply(image.applied() + 1, &record).unwrap();
-    assert_eq!(image.topic_named("t").unwrap().configs.get("retention.ms").map(String::as_str), Some("77"));
-    let record = alter(&image, "retention.ms", None).unwrap();
+    assert_eq!(configs(&image), [("segment.ms", "99")]);
+    let wrong = BTreeMap::from([("segment.mss".to_owned(), "99".to_owned())]);
+    assert!(replace_configs(&image, context(), "t", &wrong).is_err());
+}
+
+#[test]
+fn a_topic_is_deleted_by_its_id_alone() {
+    let mut image = Image::default();
+    create(&mut image, "t", 1).unwrap();
+    let missing = MetadataError::NoSuchTopicId { id: TopicId([2; 16]) };
+    assert_eq!(delete_topic_with_id(&image, TopicId([2; 16])), Err(missing));
+    let record = delete_topic_with_id(&image, TopicId([1; 16])).unwrap();
     image.apply(image.applied() + 1, &record).unwrap();
-    assert!(image.topic_named("t").unwrap().configs.is_empty());
+    assert!(image.topic_named("t").is_none());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use super::accepted::{ACCEPTED, accepted_key};
 use super::keys::{Bounds, KEYS, Key, closest_key, key};
 
 /// What happens to old data.
@@ -77,6 +78,18 @@ pub enum SettingError {
         /// What would be right.
         expected: String,
     },
+    /// A setting of Kafka's that this broker has in one way only.
+    #[error("{name}={value} is not possible here: {reason}; it must be {expected}")]
+    Fixed {
+        /// The key.
+        name: &'static str,
+        /// As it was written.
+        value: String,
+        /// Why not.
+        reason: &'static str,
+        /// What would be right.
+        expected: String,
+    },
 }
 
 fn suggestion(closest: &Option<&'static str>) -> String {
@@ -120,6 +133,7 @@ impl TopicSettings {
         for (name, value) in overrides.iter().chain(broker_defaults) {
             check(name, value)?;
         }
+        check_flushes(overrides, broker_defaults)?;
         let values = Values { overrides, broker_defaults };
         let policy = values.text("cleanup.policy");
         let has = |word| if policy.split(',').any(|w| w.trim() == word) { Toggle::On } else { Toggle::Off };
@@ -174,23 +188,58 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Checks one name and value against the table.
+/// Checks one name and value against the tables.
 fn check(name: &str, value: &str) -> Result<(), SettingError> {
-    let Some(key) = key(name) else {
+    let accepted = accepted_key(name);
+    let Some(key) = key(name).or(accepted) else {
         return Err(SettingError::Unknown { name: name.to_owned(), closest: closest_key(name) });
     };
     if fits(key, value.trim()) {
         return Ok(());
     }
-    let expected = match key.bounds {
+    let (name, value, expected) = (key.name, value.escape_default().to_string(), expected(key));
+    Err(match accepted {
+        Some(key) => SettingError::Fixed { name, value, reason: key.text, expected },
+        None => SettingError::Illegal { name, value, expected },
+    })
+}
+
+/// What would be right, in words.
+fn expected(key: &Key) -> String {
+    match key.bounds {
         Bounds::Number { min, max: i64::MAX } => format!("a whole number of at least {min}"),
         Bounds::Number { min, max } => format!("a whole number from {min} to {max}"),
         Bounds::Ratio => "a number from 0 to 1".to_owned(),
+        Bounds::Words([""]) => "empty".to_owned(),
         Bounds::Words(words) => format!("one or more of {}", words.join(", ")),
         Bounds::Word([word]) => format!("'{word}'"),
         Bounds::Word(words) => format!("one of {}", words.join(", ")),
-    };
-    Err(SettingError::Illegal { name: key.name, value: value.escape_default().to_string(), expected })
+    }
+}
+
+/// Who asks for a flush every so often must not get less: with `durability=replicated` nothing promises one.
+fn check_flushes(
+    overrides: &BTreeMap<String, String>,
+    broker_defaults: &BTreeMap<String, String>,
+) -> Result<(), SettingError> {
+    let values = Values { overrides, broker_defaults };
+    if values.text("durability") != "replicated" {
+        return Ok(());
+    }
+    for key in ["flush.messages", "flush.ms"].into_iter().filter_map(accepted_key) {
+        match overrides.get(key.name) {
+            Some(value) if value.trim() != key.default => {
+                return Err(SettingError::Fixed {
+                    name: key.name,
+                    value: value.escape_default().to_string(),
+                    reason: "durability=replicated flushes about once a second, whatever is asked",
+                    expected: format!("{} with it", key.default),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn fits(key: &Key, value: &str) -> bool {
@@ -204,15 +253,19 @@ fn fits(key: &Key, value: &str) -> bool {
 
 /// The names of all settings, for those who list them with their values.
 impl TopicSettings {
-    /// Every setting as `(key, value, who set it)`; the last is `"topic"`, `"broker"` or `"default"`.
+    /// Every setting as `(key, value, who set it)`; the last is `"topic"`, `"broker"` or `"default"`. Settings that
+    /// change nothing are among them where somebody set them.
     pub fn explain<'a>(
         overrides: &'a BTreeMap<String, String>,
         broker_defaults: &'a BTreeMap<String, String>,
     ) -> impl Iterator<Item = (&'static Key, &'a str, &'static str)> {
-        KEYS.iter().map(move |key| match (overrides.get(key.name), broker_defaults.get(key.name)) {
-            (Some(value), _) => (key, value.as_str(), "topic"),
-            (None, Some(value)) => (key, value.as_str(), "broker"),
-            (None, None) => (key, key.default, "default"),
+        let accepted = ACCEPTED.iter().filter(|key| overrides.contains_key(key.name));
+        KEYS.iter().chain(accepted).map(move |key| {
+            match (overrides.get(key.name), broker_defaults.get(key.name)) {
+                (Some(value), _) => (key, value.as_str(), "topic"),
+                (None, Some(value)) => (key, value.as_str(), "broker"),
+                (None, None) => (key, key.default, "default"),
+            }
         })
     }
 }
@@ -256,5 +309,45 @@ mod tests {
         assert_eq!(TopicSettings::resolve(&BTreeMap::new(), &broker).unwrap().retention_ms, Some(5));
         let policy = with("cleanup.policy", "compact, delete").unwrap().cleanup_policy;
         assert!(policy.deletes() && policy.compacts());
+    }
+
+    #[test]
+    fn settings_that_change_nothing_are_taken_where_they_mean_what_is_done_anyway() {
+        for key in ACCEPTED {
+            assert!(with(key.name, key.default).is_ok(), "{}={}", key.name, key.default);
+        }
+        for (name, value) in [("flush.messages", "1"), ("flush.ms", "1000"), ("compression.zstd.level", "19")]
+        {
+            assert_eq!(with(name, value), Ok(TopicSettings::defaults()), "{name}={value}");
+        }
+        let error = with("unclean.leader.election.enable", "true").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "unclean.leader.election.enable=true is not possible here: no leader is elected that lacks \
+             acknowledged records; it must be 'false'"
+        );
+        for (name, value) in [
+            ("leader.replication.throttled.replicas", "*"),
+            ("remote.storage.enable", "true"),
+            ("segment.jitter.ms", "1"),
+            ("segment.index.bytes", "4"),
+            ("compression.gzip.level", "10"),
+        ] {
+            assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_promise_to_flush_is_refused_where_it_would_not_be_kept() {
+        let both = |name: &str, value: &str| {
+            BTreeMap::from([
+                ("durability".to_owned(), "replicated".to_owned()),
+                (name.to_owned(), value.to_owned()),
+            ])
+        };
+        let nothing = BTreeMap::new();
+        let error = TopicSettings::resolve(&both("flush.messages", "1"), &nothing).unwrap_err().to_string();
+        assert!(error.contains("flush.messages=1") && error.contains("durability=replicated"), "{error}");
+        assert!(TopicSettings::resolve(&both("flush.ms", "9223372036854775807"), &nothing).is_ok());
     }
 }

@@ -140,9 +140,10 @@ impl Coded for ChangeError {
         match self {
             ChangeError::Refused(error) => match error {
                 MetadataError::Name(_) | MetadataError::Collides { .. } => ErrorCode::InvalidTopicException,
-                MetadataError::Setting(_) => ErrorCode::InvalidConfig,
+                MetadataError::Setting(_) | MetadataError::NotAList { .. } => ErrorCode::InvalidConfig,
                 MetadataError::Exists { .. } => ErrorCode::TopicAlreadyExists,
                 MetadataError::NoSuchTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+                MetadataError::NoSuchTopicId { .. } => ErrorCode::UnknownTopicId,
                 MetadataError::Partitions { .. } => ErrorCode::InvalidPartitions,
                 MetadataError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use highwater_core::metadata::decide::{self, Context, MetadataError, NewTopic};
+use highwater_core::metadata::decide::{self, ConfigEdit, Context, MetadataError, NewTopic};
 use highwater_core::metadata::{Image, Record, Topic};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::{LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -76,7 +76,7 @@ impl Services {
         }))
     }
 
-    /// Creates a topic; negative counts stand for the broker's defaults. Returns it as it is, or would be.
+    /// Creates a topic; -1 stands for the broker's default. Returns it as it is, or would be.
     ///
     /// # Errors
     /// [`TopicFailure`].
@@ -88,7 +88,7 @@ impl Services {
         configs: BTreeMap<String, String>,
         mode: Mode,
     ) -> Result<Topic, TopicFailure> {
-        let default = |given: i32, otherwise| if given < 0 { otherwise } else { given };
+        let default = |given: i32, otherwise| if given == -1 { otherwise } else { given };
         let partitions = default(partitions, self.config.topic_default_partitions);
         let topic =
             NewTopic { name, partitions, replication_factor: default(replication_factor, 1), configs };
@@ -110,13 +110,28 @@ impl Services {
     pub async fn delete_topic(self: &Arc<Services>, name: String) -> Result<(), TopicFailure> {
         let topic = self.metadata.image().topic_named(&name).cloned();
         self.change(Mode::Apply, move |image, _| decide::delete_topic(image, &name)).await?;
+        self.remove_logs(topic).await;
+        Ok(())
+    }
+
+    /// Deletes the topic with this id. Its records go in the background.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn delete_topic_with_id(self: &Arc<Services>, id: TopicId) -> Result<(), TopicFailure> {
+        let topic = self.metadata.image().topic(id).cloned();
+        self.change(Mode::Apply, move |image, _| decide::delete_topic_with_id(image, id)).await?;
+        self.remove_logs(topic).await;
+        Ok(())
+    }
+
+    async fn remove_logs(self: &Arc<Services>, topic: Option<Topic>) {
         if let Some(topic) = topic {
             tracing::info!(topic = topic.name, id = %topic.id, "deleted topic");
             let services = Arc::clone(self);
             let work = move || services.partitions.remove(topic.partition_ids());
             tokio::task::spawn_blocking(work).await.expect("removing partitions does not panic");
         }
-        Ok(())
     }
 
     /// Raises a topic's number of partitions to `total`.
@@ -132,24 +147,44 @@ impl Services {
         self.change(mode, move |image, _| decide::add_partitions(image, &name, total)).await
     }
 
-    /// Sets settings of a topic (`Some`) or puts them back to their defaults (`None`).
+    /// Edits settings of a topic.
     ///
     /// # Errors
     /// [`TopicFailure`].
     pub async fn alter_configs(
         self: &Arc<Services>,
         name: String,
-        changes: BTreeMap<String, Option<String>>,
+        edits: BTreeMap<String, ConfigEdit>,
         mode: Mode,
     ) -> Result<(), TopicFailure> {
         let altered = name.clone();
-        self.change(mode, move |image, context| decide::alter_configs(image, context, &name, &changes))
+        self.change(mode, move |image, context| decide::alter_configs(image, context, &name, &edits)).await?;
+        self.pass_settings_on(&altered);
+        Ok(())
+    }
+
+    /// Gives a topic exactly these settings; all others go back to their defaults.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn replace_configs(
+        self: &Arc<Services>,
+        name: String,
+        configs: BTreeMap<String, String>,
+        mode: Mode,
+    ) -> Result<(), TopicFailure> {
+        let altered = name.clone();
+        self.change(mode, move |image, context| decide::replace_configs(image, context, &name, &configs))
             .await?;
-        if let Some(topic) = self.metadata.image().topic_named(&altered) {
+        self.pass_settings_on(&altered);
+        Ok(())
+    }
+
+    fn pass_settings_on(&self, name: &str) {
+        if let Some(topic) = self.metadata.image().topic_named(name) {
             let settings = self.settings_of(topic);
             self.partitions.update_settings(topic.partition_ids(), &settings);
         }
-        Ok(())
     }
 
     /// The topic, created with the broker's defaults if it is missing and the broker may.

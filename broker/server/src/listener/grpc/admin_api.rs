@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use highwater_core::metadata::Topic;
+use highwater_core::metadata::decide::ConfigEdit;
 use highwater_core::settings::TopicSettings;
 use highwater_proto::grpc::admin_server::Admin;
 use highwater_proto::grpc::{
@@ -166,8 +167,8 @@ impl Admin for AdminApi {
         let AlterTopicConfigsRequest { topics: wanted, validate_only } = request.into_inner();
         let mut topics = Vec::new();
         for topic in wanted {
-            let set = topic.set.into_iter().map(|entry| (entry.name, Some(entry.value)));
-            let changes = set.chain(topic.unset.into_iter().map(|name| (name, None))).collect();
+            let set = topic.set.into_iter().map(|entry| (entry.name, ConfigEdit::Set(entry.value)));
+            let changes = set.chain(topic.unset.into_iter().map(|name| (name, ConfigEdit::Reset))).collect();
             let outcome = self.services.alter_configs(topic.name.clone(), changes, mode(validate_only)).await;
             topics.push(topic_result(topic.name, outcome));
         }
