@@ -76,6 +76,7 @@ error_codes! {
     TopicAlreadyExists = 36, Never, "the topic exists already";
     InvalidPartitions = 37, Never, "the number of partitions is not legal";
     InvalidReplicationFactor = 38, Never, "the replication factor is not legal";
+    InvalidReplicaAssignment = 39, Never, "the manual assignment of replicas is not legal";
     InvalidConfig = 40, Never, "a setting's name or value is not legal";
     NotController = 41, RefreshMetadata, "this broker is not the controller";
     InvalidRequest = 42, Never, "the request contradicts itself";
@@ -101,6 +102,8 @@ error_codes! {
     UnknownTopicId = 100, RefreshMetadata, "no topic has this id (deleted, or made anew under its name)";
     InconsistentTopicId = 103, RefreshMetadata, "the topic's id and name disagree";
     FetchSessionTopicIdError = 106, Retriable, "the fetch session began with names and goes on with ids, or the reverse";
+    MismatchedEndpointType = 114, Never, "this listener is of another type than the one asked for";
+    UnsupportedEndpointType = 115, Never, "there is no such type of listener";
 }
 
 impl ErrorCode {

@@ -54,6 +54,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// How many files the process may have open at once, sockets included.
     fn open_files_max(&self) -> usize;
 
+    /// The size in bytes of the file system that holds `path`; `Unsupported` where it has none.
+    fn total_bytes(&self, _path: &Path) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Whether all pages under `bytes` (a slice of a map made by this disk) are in memory, so that reading waits for
     /// no device. A hint: the pages may go the moment after.
     fn is_resident(&self, bytes: &[u8]) -> io::Result<bool>;

@@ -231,6 +231,11 @@ impl LogDir {
         &self.shared.counters
     }
 
+    /// The size in bytes of the file system that holds the directory.
+    pub fn total_bytes(&self) -> Result<u64, IoFault> {
+        self.shared.disk.total_bytes(&self.path).map_err(fault("measure", &self.path))
+    }
+
     /// Bytes that can still be written.
     pub fn free_bytes(&self) -> Result<u64, IoFault> {
         self.shared.disk.free_bytes(&self.path).map_err(fault("measure", &self.path))

@@ -35,13 +35,13 @@ pub const ACCEPTED: &[Key] = &[
         "flush.messages",
         NO_LIMIT,
         between(1, i64::MAX),
-        "every record is flushed before it is acknowledged, sooner than any value asks",
+        "every append is flushed at once, and before acks=all is answered",
     ),
     accepted(
         "flush.ms",
         NO_LIMIT,
         between(0, i64::MAX),
-        "every record is flushed before it is acknowledged, sooner than any value asks",
+        "every append is flushed at once, and before acks=all is answered",
     ),
     accepted(
         "follower.replication.throttled.replicas",

@@ -31,6 +31,22 @@ pub struct Key {
     pub text: &'static str,
 }
 
+impl Key {
+    /// What a value must be, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self.bounds {
+            Bounds::Number { min, max: i64::MAX } => format!("a whole number of at least {min}"),
+            Bounds::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Bounds::Ratio => "a number from 0 to 1".to_owned(),
+            Bounds::Words([""]) => "empty".to_owned(),
+            Bounds::Words(words) => format!("one or more of {}", words.join(", ")),
+            Bounds::Word([word]) => format!("'{word}'"),
+            Bounds::Word(words) => format!("one of {}", words.join(", ")),
+        }
+    }
+}
+
 const MS_MAX: i64 = i64::MAX;
 
 const fn number(name: &'static str, default: &'static str, min: i64, max: i64, text: &'static str) -> Key {

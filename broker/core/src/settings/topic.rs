@@ -197,24 +197,11 @@ fn check(name: &str, value: &str) -> Result<(), SettingError> {
     if fits(key, value.trim()) {
         return Ok(());
     }
-    let (name, value, expected) = (key.name, value.escape_default().to_string(), expected(key));
+    let (name, value, expected) = (key.name, value.escape_default().to_string(), key.expected());
     Err(match accepted {
         Some(key) => SettingError::Fixed { name, value, reason: key.text, expected },
         None => SettingError::Illegal { name, value, expected },
     })
-}
-
-/// What would be right, in words.
-fn expected(key: &Key) -> String {
-    match key.bounds {
-        Bounds::Number { min, max: i64::MAX } => format!("a whole number of at least {min}"),
-        Bounds::Number { min, max } => format!("a whole number from {min} to {max}"),
-        Bounds::Ratio => "a number from 0 to 1".to_owned(),
-        Bounds::Words([""]) => "empty".to_owned(),
-        Bounds::Words(words) => format!("one or more of {}", words.join(", ")),
-        Bounds::Word([word]) => format!("'{word}'"),
-        Bounds::Word(words) => format!("one of {}", words.join(", ")),
-    }
 }
 
 /// Who asks for a flush every so often must not get less: with `durability=replicated` nothing promises one.

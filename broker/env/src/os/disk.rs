@@ -103,6 +103,11 @@ impl Disk for OsDisk {
         limit.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
     }
 
+    fn total_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = statvfs(path)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn is_resident(&self, bytes: &[u8]) -> io::Result<bool> {
         /// Pages asked about, spread over the range. The kernel evicts runs of pages that were read or written
         /// together, so a few tell of their neighbours; asking about each of the 256 pages of 1 MiB costs a tenth of

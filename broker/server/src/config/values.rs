@@ -269,7 +269,10 @@ mod tests {
         };
         let broker = keys::KEYS.iter().map(|key| row(key.name, key.default, key.text));
         let topic = highwater_core::settings::KEYS.iter().map(|key| row(key.name, key.default, key.text));
-        for row in broker.chain(topic) {
+        let accepted = highwater_core::settings::ACCEPTED.iter();
+        let accepted =
+            accepted.map(|key| format!("| `{}` | {} | {} |\n", key.name, key.expected(), key.text));
+        for row in broker.chain(topic).chain(accepted) {
             assert!(page.contains(&row), "docs/configuration.md lacks: {row}");
         }
     }

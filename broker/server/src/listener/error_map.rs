@@ -117,6 +117,7 @@ impl Coded for DeleteRecordsFailure {
     fn code(&self) -> ErrorCode {
         match self {
             DeleteRecordsFailure::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            DeleteRecordsFailure::NotDeleted(_) => ErrorCode::PolicyViolation,
             DeleteRecordsFailure::Partition(error) => error.code(),
             DeleteRecordsFailure::Refused(error) => match error {
                 DeleteRecordsError::Gone => ErrorCode::UnknownTopicOrPartition,

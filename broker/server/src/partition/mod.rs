@@ -6,6 +6,7 @@
 //! Not here: wire types, topics' names, or who may do what.
 
 mod flusher;
+mod looks;
 mod outcome;
 mod owner;
 mod pace;

@@ -12,6 +12,11 @@ pub enum DeleteRecordsFailure {
     /// There is no such topic.
     #[error("there is no topic '{0}'")]
     NoSuchTopic(String),
+    /// Its records go by compaction only.
+    #[error(
+        "the records of topic '{0}' are not deleted by offset: its cleanup.policy does not have 'delete'"
+    )]
+    NotDeleted(String),
     /// The partition cannot be served.
     #[error(transparent)]
     Partition(#[from] PartitionError),
@@ -32,9 +37,13 @@ impl Services {
         partition: i32,
         before: Option<Offset>,
     ) -> Result<Offset, DeleteRecordsFailure> {
-        let topic_id = self.metadata.image().topic_named(topic).map(|topic| topic.id);
-        let topic_id =
-            topic_id.ok_or_else(|| DeleteRecordsFailure::NoSuchTopic(topic.escape_default().to_string()))?;
+        let known = self.metadata.image().topic_named(topic).cloned();
+        let known =
+            known.ok_or_else(|| DeleteRecordsFailure::NoSuchTopic(topic.escape_default().to_string()))?;
+        if !self.settings_of(&known).cleanup_policy.deletes() {
+            return Err(DeleteRecordsFailure::NotDeleted(known.name));
+        }
+        let topic_id = known.id;
         let partition = self.partition(TopicPartition::new(topic_id, PartitionIndex(partition))).await?;
         Ok(partition.delete_records(before).await?)
     }

@@ -3,6 +3,7 @@
 mod delete_records;
 mod fetch;
 mod list_offsets;
+mod looks;
 mod pending;
 mod produce;
 mod producer_id;
@@ -12,6 +13,7 @@ mod topics;
 pub use delete_records::DeleteRecordsFailure;
 pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position};
 pub use list_offsets::{FoundOffset, ListOffsetsFailure, OffsetQuery};
+pub use looks::{ProducerDetails, Space};
 pub use pending::{BatchOutcome, PendingProduce};
 pub use produce::{ProduceFailure, ProduceItem};
 pub use producer_id::ProducerIds;

@@ -77,7 +77,29 @@ pub(super) static APIS: &[Api] = &[
     api(ApiKey::ListOffsets, 1, 10, plain!(ListOffsetsRequest, list_offsets)),
     api(ApiKey::Metadata, 0, 13, plain!(MetadataRequest, metadata)),
     api(ApiKey::ApiVersions, 0, 4, plain!(ApiVersionsRequest, api_versions)),
+    api(ApiKey::CreateTopics, 2, 7, plain!(CreateTopicsRequest, create_topics)),
+    api(ApiKey::DeleteTopics, 1, 6, plain!(DeleteTopicsRequest, delete_topics)),
+    api(ApiKey::DeleteRecords, 0, 2, plain!(DeleteRecordsRequest, delete_records)),
     api(ApiKey::InitProducerId, 0, 5, plain!(InitProducerIdRequest, init_producer_id)),
+    api(ApiKey::OffsetForLeaderEpoch, 2, 4, plain!(OffsetForLeaderEpochRequest, offset_for_leader_epoch)),
+    api(ApiKey::DescribeConfigs, 1, 4, plain!(DescribeConfigsRequest, describe_configs)),
+    api(ApiKey::AlterConfigs, 0, 2, plain!(AlterConfigsRequest, alter_configs)),
+    api(ApiKey::DescribeLogDirs, 1, 4, plain!(DescribeLogDirsRequest, describe_log_dirs)),
+    api(ApiKey::CreatePartitions, 0, 3, plain!(CreatePartitionsRequest, create_partitions)),
+    api(
+        ApiKey::IncrementalAlterConfigs,
+        0,
+        1,
+        plain!(IncrementalAlterConfigsRequest, incremental_alter_configs),
+    ),
+    api(ApiKey::DescribeCluster, 0, 2, plain!(DescribeClusterRequest, describe_cluster)),
+    api(ApiKey::DescribeProducers, 0, 0, plain!(DescribeProducersRequest, describe_producers)),
+    api(
+        ApiKey::DescribeTopicPartitions,
+        0,
+        0,
+        plain!(DescribeTopicPartitionsRequest, describe_topic_partitions),
+    ),
 ];
 
 /// Looks an API up by its number.

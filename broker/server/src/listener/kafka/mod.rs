@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod apis;
+mod broker_settings;
 mod connection;
 mod context;
 mod frame;
@@ -15,6 +16,7 @@ mod header;
 mod operations;
 mod outbox;
 mod serve;
+mod settings;
 
 pub(crate) use context::Context;
 pub(crate) use serve::{Bound, Shared, bind, serve};

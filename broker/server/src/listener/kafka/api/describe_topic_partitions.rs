@@ -1,0 +1,102 @@
+//! DescribeTopicPartitions: topics by name, page by page.
+
+use std::collections::BTreeSet;
+
+use highwater_core::metadata::Topic;
+use highwater_core::topic_name;
+use highwater_proto::ErrorCode;
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use kafka_protocol::messages::{
+    BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::listener::kafka::{Context, operations};
+use crate::partition::SINGLE_BROKER_EPOCH;
+
+/// Most partitions of a page.
+const PARTITIONS_MAX: i32 = 2_000;
+
+/// Carries the request out. Without names every topic is meant; a page begins where the cursor says.
+#[expect(clippy::unused_async, reason = "every handler is called alike")]
+pub(in crate::listener::kafka) async fn handle(
+    context: &Context,
+    request: DescribeTopicPartitionsRequest,
+    _version: i16,
+) -> DescribeTopicPartitionsResponse {
+    let image = context.services.image();
+    let (from_name, from_partition) = match &request.cursor {
+        Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index.max(0)),
+        None => ("", 0),
+    };
+    let names: BTreeSet<&str> = if request.topics.is_empty() {
+        image.topics().map(|topic| topic.name.as_str()).collect()
+    } else {
+        request.topics.iter().map(|topic| topic.name.as_str()).collect()
+    };
+    let mut room = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
+    let mut response = DescribeTopicPartitionsResponse::default().with_next_cursor(None);
+    for name in names.range(from_name..) {
+        let first = if *name == from_name { from_partition } else { 0 };
+        let Some(topic) = image.topic_named(name) else {
+            response.topics.push(missing(name));
+            continue;
+        };
+        if room == 0 {
+            return response.with_next_cursor(Some(cursor(name, first)));
+        }
+        let first = first.min(topic.partitions);
+        let end = topic.partitions.min(first.saturating_add(room));
+        response.topics.push(describe(context, topic, first..end));
+        room -= end - first;
+        if end < topic.partitions {
+            return response.with_next_cursor(Some(cursor(name, end)));
+        }
+    }
+    response
+}
+
+fn cursor(name: &str, partition: i32) -> Cursor {
+    Cursor::default().with_topic_name(wire_name(name)).with_partition_index(partition)
+}
+
+fn wire_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn describe(
+    context: &Context,
+    topic: &Topic,
+    partitions: std::ops::Range<i32>,
+) -> DescribeTopicPartitionsResponseTopic {
+    let id = BrokerId(context.services.config().broker_id.0);
+    let partition = |index| {
+        DescribeTopicPartitionsResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(id)
+            .with_leader_epoch(SINGLE_BROKER_EPOCH.0)
+            .with_replica_nodes(vec![id])
+            .with_isr_nodes(vec![id])
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()))
+    };
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(wire_name(&topic.name)))
+        .with_topic_id(Uuid::from_bytes(topic.id.0))
+        .with_partitions(partitions.map(partition).collect())
+        .with_topic_authorized_operations(operations::TOPIC)
+}
+
+fn missing(name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let code = match topic_name::check(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    };
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(wire_name(name)))
+        .with_error_code(code.number())
+        .with_topic_authorized_operations(operations::NOT_ASKED)
+}
