@@ -85,7 +85,15 @@ pub struct FileSlice {
 /// the socket refers to the file's pages until the peer has acknowledged them, so hold it until then.
 #[derive(Clone, Debug)]
 pub struct SegmentPin {
-    _pin: Arc<()>,
+    pin: Arc<()>,
+}
+
+impl SegmentPin {
+    /// Whether both pin the same segment, so that one of them is enough.
+    #[must_use]
+    pub fn is_of_same_segment(&self, other: &SegmentPin) -> bool {
+        Arc::ptr_eq(&self.pin, &other.pin)
+    }
 }
 
 impl FileSlice {
@@ -291,7 +299,7 @@ impl ReadPlan {
         let (found, next) = self.walk()?;
         let slice = match (found, &self.target) {
             (Some((_, range)), Some(target)) => {
-                let pin = SegmentPin { _pin: target.reader.pin() };
+                let pin = SegmentPin { pin: target.reader.pin() };
                 let file = target.reader.file_to_read().map_err(|error| target.gone(error))?;
                 Some(FileSlice {
                     file,

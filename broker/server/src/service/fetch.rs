@@ -4,6 +4,7 @@
 //! leave as they are stored; a cold range is read ahead on a blocking thread first.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,22 +45,68 @@ pub struct FetchDemand {
     pub deadline: Instant,
 }
 
+/// In what form a session hands batches out.
+pub trait Records: Default + Send + std::fmt::Debug {
+    /// Bytes of batches.
+    fn size_bytes(&self) -> usize;
+
+    /// Reads them from a partition.
+    fn fetch(
+        partition: &Partition,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> impl Future<Output = Result<Fetched<Self>, FetchError>> + Send;
+}
+
+/// The batches themselves, uncopied.
+impl Records for Bytes {
+    fn size_bytes(&self) -> usize {
+        self.len()
+    }
+
+    async fn fetch(
+        partition: &Partition,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Bytes>, FetchError> {
+        partition.fetch(from, max_bytes, epoch).await
+    }
+}
+
+/// Where the batches lie in their file, for who sends them from there.
+impl Records for Option<FileSlice> {
+    fn size_bytes(&self) -> usize {
+        self.as_ref().map_or(0, |slice| slice.bytes)
+    }
+
+    async fn fetch(
+        partition: &Partition,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Option<FileSlice>>, FetchError> {
+        partition.fetch_located(from, max_bytes, epoch).await
+    }
+}
+
 /// News of one partition.
 #[derive(Debug)]
-pub struct PartitionNews {
+pub struct PartitionNews<R = Bytes> {
     /// The partition.
     pub partition: TopicPartition,
     /// The cursor's number.
     pub generation: u32,
     /// The news.
-    pub answer: Result<PartitionAnswer, FetchFailure>,
+    pub answer: Result<PartitionAnswer<R>, FetchFailure>,
 }
 
 /// Batches of one partition.
 #[derive(Debug)]
-pub struct PartitionAnswer {
+pub struct PartitionAnswer<R = Bytes> {
     /// Whole batches as stored; empty when only the high watermark moved.
-    pub records: Bytes,
+    pub records: R,
     /// The first offset that readers must not see.
     pub high_watermark: Offset,
     /// The first offset that is still there.
@@ -80,16 +127,22 @@ pub enum FetchFailure {
 }
 
 /// What a session has to say.
-#[derive(Debug, Default)]
-pub struct FetchAnswer {
+#[derive(Debug)]
+pub struct FetchAnswer<R = Bytes> {
     /// By partition.
-    pub news: Vec<PartitionNews>,
+    pub news: Vec<PartitionNews<R>>,
     /// Bytes of batches in it.
     pub bytes: usize,
     /// Whether a partition failed, which is told at once.
     pub failed: Option<Failed>,
     /// Whether there is more than fits.
     pub full: Option<Full>,
+}
+
+impl<R> Default for FetchAnswer<R> {
+    fn default() -> FetchAnswer<R> {
+        FetchAnswer { news: Vec::new(), bytes: 0, failed: None, full: None }
+    }
 }
 
 /// The next batch does not fit into the answer.
@@ -117,19 +170,21 @@ struct Slot {
 
 /// Cursors of one reader.
 #[derive(Debug)]
-pub struct FetchSession {
+pub struct FetchSession<R = Bytes> {
     services: Arc<Services>,
     watcher: Arc<Watcher>,
     slots: Vec<Option<Slot>>,
     by_partition: HashMap<TopicPartition, usize>,
     unopened: Vec<TopicPartition>,
+    records: PhantomData<fn() -> R>,
 }
 
-impl FetchSession {
+impl<R: Records> FetchSession<R> {
     /// A session without partitions.
     #[must_use]
-    pub fn new(services: &Arc<Services>) -> FetchSession {
+    pub fn new(services: &Arc<Services>) -> FetchSession<R> {
         FetchSession {
+            records: PhantomData,
             services: Arc::clone(services),
             watcher: Arc::default(),
             slots: Vec::new(),
@@ -179,7 +234,7 @@ impl FetchSession {
     }
 
     /// Adds to the answer what is there now.
-    pub async fn collect(&mut self, demand: &FetchDemand, answer: &mut FetchAnswer) {
+    pub async fn collect(&mut self, demand: &FetchDemand, answer: &mut FetchAnswer<R>) {
         // Those that were never looked at are opened together; what goes wrong is told by their slots.
         let unopened = std::mem::take(&mut self.unopened);
         self.services.partitions(unopened).for_each(async |_| ()).await;
@@ -199,7 +254,7 @@ impl FetchSession {
                 }
             };
             match &news.answer {
-                Ok(found) => answer.bytes += found.records.len(),
+                Ok(found) => answer.bytes += found.records.size_bytes(),
                 Err(_) => answer.failed = Some(Failed),
             }
             answer.news.push(news);
@@ -217,7 +272,7 @@ impl FetchSession {
         self.watcher.marked() > 0
     }
 
-    async fn read(&mut self, index: usize, room: Room) -> Look {
+    async fn read(&mut self, index: usize, room: Room) -> Look<R> {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return Look::Nothing };
         let position = slot.position;
         let outcome = read_slot(&self.services, &self.watcher, slot, index, room).await;
@@ -238,28 +293,28 @@ impl FetchSession {
 }
 
 /// What a slot's partition gave.
-enum Read {
-    Found(PartitionAnswer),
+enum Read<R> {
+    Found(PartitionAnswer<R>),
     Nothing,
     TooLarge,
 }
 
 /// What a look at a slot gave.
-enum Look {
-    News(PartitionNews),
+enum Look<R> {
+    News(PartitionNews<R>),
     Nothing,
     TooLarge,
 }
 
 /// Reads on at a slot's cursor and moves it. After an error the slot is silent until it is set
 /// again or its partition moves.
-async fn read_slot(
+async fn read_slot<R: Records>(
     services: &Services,
     watcher: &Arc<Watcher>,
     slot: &mut Slot,
     index: usize,
     room: Room,
-) -> Result<Read, FetchFailure> {
+) -> Result<Read<R>, FetchFailure> {
     let partition = match &slot.partition {
         Some(partition) => Arc::clone(partition),
         None => {
@@ -269,15 +324,16 @@ async fn read_slot(
         }
     };
     let cap = if slot.position.max_bytes == 0 { room.bytes } else { room.bytes.min(slot.position.max_bytes) };
-    let fetched = partition.fetch(slot.position.offset, cap, slot.position.epoch).await?;
-    if !room.is_first && fetched.records.len() > room.bytes {
+    let fetched = R::fetch(&partition, slot.position.offset, cap, slot.position.epoch).await?;
+    let bytes = fetched.records.size_bytes();
+    if !room.is_first && bytes > room.bytes {
         // Its first batch is larger than what is left: the next answer begins with it.
         watcher.mark(index);
         return Ok(Read::TooLarge);
     }
     slot.position.offset = fetched.next_offset;
-    services.metrics.bytes_fetched.inc_by(fetched.records.len() as u64);
-    if fetched.records.is_empty() && slot.told == Some(fetched.high_watermark) {
+    services.metrics.bytes_fetched.inc_by(bytes as u64);
+    if bytes == 0 && slot.told == Some(fetched.high_watermark) {
         return Ok(Read::Nothing);
     }
     Ok(Read::Found(PartitionAnswer {
@@ -288,28 +344,7 @@ async fn read_slot(
     }))
 }
 
-impl Services {
-    /// Reads once, and says where the batches lie in their file instead of handing them out: for a listener that sends
-    /// them with `sendfile`. Their pin is to be held until the peer has them.
-    ///
-    /// # Errors
-    /// [`FetchFailure`].
-    pub async fn fetch_located(
-        &self,
-        id: TopicPartition,
-        from: Offset,
-        max_bytes: usize,
-        epoch: LeaderEpoch,
-    ) -> Result<Fetched<Option<FileSlice>>, FetchFailure> {
-        let partition = self.partition(id).await?;
-        let fetched = partition.fetch_located(from, max_bytes, epoch).await?;
-        let bytes = fetched.records.as_ref().map_or(0, |slice| slice.bytes);
-        self.metrics.bytes_fetched.inc_by(bytes as u64);
-        Ok(fetched)
-    }
-}
-
-impl Drop for FetchSession {
+impl<R> Drop for FetchSession<R> {
     fn drop(&mut self) {
         for (index, slot) in self.slots.iter().enumerate() {
             if let Some(Slot { partition: Some(partition), .. }) = slot {

@@ -11,7 +11,7 @@ mod services;
 mod topics;
 
 pub use delete_records::DeleteRecordsFailure;
-pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position};
+pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position, Records};
 pub use list_offsets::{FoundOffset, ListOffsetsFailure, OffsetQuery};
 pub use looks::{ProducerDetails, Space};
 pub use pending::{BatchOutcome, PendingProduce};

@@ -23,7 +23,8 @@ use super::apis::{self, Call, decode};
 use super::context::Context;
 use super::frame::{Frame, FrameError, FrameMemory, FrameReader};
 use super::header::{HeaderError, Request};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Part};
+use super::pins::Pins;
 
 /// Most requests of a connection that wait for anything.
 const REQUESTS_MAX: usize = 128;
@@ -69,7 +70,7 @@ pub(super) enum End {
 /// A request that was begun.
 enum Begun {
     Produce(Box<produce::Started>),
-    Call(std::pin::Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Refusal>> + Send>>),
+    Call(std::pin::Pin<Box<dyn Future<Output = Result<Vec<Part>, Refusal>> + Send>>),
 }
 
 /// A request that is here, with its share of memory.
@@ -93,18 +94,25 @@ pub(super) struct Connection {
     arrived_bytes: usize,
     begun: VecDeque<Begun>,
     outbox: Outbox,
+    pins: Pins,
     fetcher: Arc<Mutex<Fetcher>>,
 }
 
 /// What happened next.
 enum Event {
     Frame(Frame),
-    Answered(Vec<Bytes>),
+    Answered(Vec<Part>),
     Timer,
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, context: Context, limits: Limits, fetcher: Fetcher) -> Connection {
+    pub(super) fn new(
+        socket: TcpStream,
+        context: Context,
+        limits: Limits,
+        fetcher: Fetcher,
+        pins: Pins,
+    ) -> Connection {
         Connection {
             socket,
             context,
@@ -117,6 +125,7 @@ impl Connection {
             arrived_bytes: 0,
             begun: VecDeque::new(),
             outbox: Outbox::default(),
+            pins,
             fetcher: Arc::new(Mutex::new(fetcher)),
         }
     }
@@ -198,6 +207,9 @@ impl Connection {
 
     async fn take_in(&mut self, frame: Frame) -> Result<(), End> {
         self.last_frame = Instant::now();
+        if self.begun.is_empty() {
+            self.pins.asked_for_more();
+        }
         let bytes = frame.bytes.len();
         let request = Request::parse(frame.bytes)?;
         if self.client_id != request.client_id {
@@ -240,7 +252,7 @@ impl Connection {
                 return Err(Refusal::Unserved { key, version });
             }
             let answer = Envelope { version: 0, ..envelope }.encode(&api_versions::unsupported())?;
-            return Ok(Begun::Call(Box::pin(std::future::ready(Ok(vec![answer])))));
+            return Ok(Begun::Call(Box::pin(std::future::ready(Ok(vec![answer.into()])))));
         }
         let context = self.context.clone();
         Ok(match api.call {
@@ -260,23 +272,23 @@ impl Connection {
                 Begun::Call(Box::pin(async move {
                     let answer = answering.await;
                     drop(memory);
-                    Ok(vec![answer?])
+                    Ok(vec![answer?.into()])
                 }))
             }
         })
     }
 
     /// Sends an answer, together with those behind it that are ready and small.
-    async fn send(&mut self, parts: Vec<Bytes>) -> Result<(), End> {
+    async fn send(&mut self, parts: Vec<Part>) -> Result<(), End> {
         parts.into_iter().for_each(|part| self.outbox.push(part));
         while self.outbox.len() < GATHER_BYTES {
             let Some(Begun::Produce(started)) = self.begun.front_mut() else { break };
             let Some(outcomes) = started.outcomes_now() else { break };
             let Some(Begun::Produce(started)) = self.begun.pop_front() else { break };
-            started.answer(outcomes)?.into_iter().for_each(|part| self.outbox.push(part));
+            started.answer(outcomes)?.into_iter().for_each(|part| self.outbox.push(part.into()));
         }
         self.begin_what_may().await?;
-        self.outbox.send(&self.socket).await.map_err(End::Write)
+        self.outbox.send(&self.socket, &mut self.pins).await.map_err(End::Write)
     }
 
     /// Answers the batches that were taken in, and ends.
@@ -299,7 +311,7 @@ impl Connection {
 }
 
 /// Waits for the first request's answer and takes the request out. Nothing is lost when the future is dropped.
-async fn answered(begun: &mut VecDeque<Begun>) -> Result<Vec<Bytes>, Refusal> {
+async fn answered(begun: &mut VecDeque<Begun>) -> Result<Vec<Part>, Refusal> {
     match begun.front_mut() {
         None => std::future::pending().await,
         Some(Begun::Call(answering)) => {
@@ -310,7 +322,7 @@ async fn answered(begun: &mut VecDeque<Begun>) -> Result<Vec<Bytes>, Refusal> {
         Some(Begun::Produce(started)) => {
             let outcomes = started.outcomes().await;
             let Some(Begun::Produce(started)) = begun.pop_front() else { return Ok(Vec::new()) };
-            Ok(started.answer(outcomes)?.into_iter().collect())
+            Ok(started.answer(outcomes)?.map(Part::from).into_iter().collect())
         }
     }
 }

@@ -40,7 +40,11 @@ impl Request {
         }
         let client_id = frame.split_to(length);
         if ApiKey::try_from(key).is_ok_and(|key| key.request_header_version(version) >= 2) {
-            skip_tags(&mut frame)?;
+            match skip_tags(&mut frame) {
+                // Of its first request a client does not know yet how we read it.
+                Err(HeaderError) if key == ApiKey::ApiVersions as i16 => {}
+                skipped => skipped?,
+            }
         }
         Ok(Request { key, version, correlation, client_id, body: frame })
     }

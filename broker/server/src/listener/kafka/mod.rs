@@ -15,6 +15,7 @@ mod guard;
 mod header;
 mod operations;
 mod outbox;
+mod pins;
 mod serve;
 mod settings;
 

@@ -16,11 +16,14 @@ use super::api::fetch::Fetcher;
 use super::connection::{Connection, End, Limits};
 use super::context::Context;
 use super::frame::{FrameError, FrameMemory};
+use super::pins::{EndedPins, Pins};
 use crate::config::{Advertised, BrokerConfig, IfTaken, KafkaListener};
 use crate::service::Services;
 
 /// After a connection could not be taken in, the next attempt waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often pins of ended connections are looked at.
+const SWEEP: Duration = Duration::from_secs(30);
 /// A peer that is silent for so long is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A peer that acknowledges nothing for so long is gone.
@@ -81,6 +84,7 @@ pub(crate) struct Shared {
     limits: Limits,
     places: Arc<Semaphore>,
     session_ids: Arc<AtomicI32>,
+    ended_pins: Arc<EndedPins>,
     connections: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -99,6 +103,7 @@ impl Shared {
             limits,
             places: Arc::new(Semaphore::new(config.connections_max)),
             session_ids: Arc::new(AtomicI32::new(1)),
+            ended_pins: Arc::default(),
             connections: TaskTracker::new(),
             services: Arc::clone(services),
             shutdown,
@@ -112,6 +117,10 @@ pub(crate) async fn serve(bound: Bound, shared: Shared) {
         let accepted = tokio::select! {
             () = shared.shutdown.cancelled() => break,
             accepted = bound.listener.accept() => accepted,
+            () = tokio::time::sleep(SWEEP) => {
+                shared.ended_pins.sweep();
+                continue;
+            }
         };
         match accepted {
             Ok((socket, peer)) => take_in(socket, peer, &bound, &shared),
@@ -140,7 +149,8 @@ fn take_in(socket: TcpStream, peer: SocketAddr, bound: &Bound, shared: &Shared) 
     let advertised = bound.advertised.clone().unwrap_or_else(|| Advertised::from(reached()));
     let context = Context { services: Arc::clone(&shared.services), advertised: Arc::new(advertised) };
     let fetcher = Fetcher::new(&context, Arc::clone(&shared.session_ids));
-    let connection = Connection::new(socket, context, shared.limits.clone(), fetcher);
+    let pins = Pins::new(Arc::clone(&shared.ended_pins));
+    let connection = Connection::new(socket, context, shared.limits.clone(), fetcher, pins);
     shared.connections.spawn(run(connection, peer, place, shared.clone()));
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use bytes::Bytes;
+use highwater_log::FileSlice;
 use highwater_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::FetchPartition;
@@ -18,6 +19,7 @@ use super::fetch_encoding::{Aborted, PartitionPart, Response, TopicPart};
 use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::Envelope;
+use crate::listener::kafka::outbox::Part;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position};
 
 /// The epoch of a request without a session.
@@ -64,7 +66,7 @@ struct Wanted {
 /// A connection's cursors.
 #[derive(Debug)]
 pub(in crate::listener::kafka) struct Fetcher {
-    cursors: FetchSession,
+    cursors: FetchSession<Option<FileSlice>>,
     session_ids: Arc<AtomicI32>,
     session: Option<Session>,
     /// What is read, in the order in which it was asked for; what was taken out leaves a gap.
@@ -113,7 +115,7 @@ impl Fetcher {
         context: &Context,
         envelope: &Envelope,
         request: FetchRequest,
-    ) -> Vec<Bytes> {
+    ) -> Vec<Part> {
         let scope = match self.begin(&request, envelope.version) {
             Ok(scope) => scope,
             Err(code) => {
@@ -262,7 +264,7 @@ impl Fetcher {
         context: &Context,
         request: &FetchRequest,
         answer_now: bool,
-    ) -> Vec<PartitionNews> {
+    ) -> Vec<PartitionNews<Option<FileSlice>>> {
         let bytes = |asked: i32| usize::try_from(asked).unwrap_or(0);
         let wait = Duration::from_millis(bytes(request.max_wait_ms) as u64).min(WAIT_MAX);
         let demand = FetchDemand {
@@ -287,7 +289,7 @@ impl Fetcher {
         }
     }
 
-    fn sort_in(&mut self, news: PartitionNews, version: i16, parts: &mut Parts) {
+    fn sort_in(&mut self, news: PartitionNews<Option<FileSlice>>, version: i16, parts: &mut Parts) {
         let Some(&at) = self.by_cursor.get(&news.partition) else { return };
         let part = match news.answer {
             Ok(found) => {
@@ -295,10 +297,8 @@ impl Fetcher {
                 part.high_watermark = found.high_watermark.0;
                 part.last_stable = found.high_watermark.0;
                 part.log_start = found.log_start.0;
-                if found.records.is_empty() {
-                    return;
-                }
-                part.records.push(found.records);
+                let Some(slice) = found.records else { return };
+                part.records.push(Part::File(slice));
                 part
             }
             Err(error) => {

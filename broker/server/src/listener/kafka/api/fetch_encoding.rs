@@ -5,6 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::listener::kafka::answer::{Envelope, fill_in_length};
+use crate::listener::kafka::outbox::Part;
 
 /// The first version with compact forms and tagged fields.
 const FLEXIBLE: i16 = 12;
@@ -45,7 +46,7 @@ pub(super) struct PartitionPart {
     /// others by null.
     pub(super) aborted: Aborted,
     /// Stored batches.
-    pub(super) records: Vec<Bytes>,
+    pub(super) records: Vec<Part>,
 }
 
 /// The list of aborted transactions.
@@ -65,14 +66,14 @@ struct Encoder {
     /// The first part, once it is whole.
     first: Option<BytesMut>,
     /// The parts after it.
-    parts: Vec<Bytes>,
+    parts: Vec<Part>,
     /// Bytes in those.
     bytes: usize,
 }
 
 impl Response {
     /// The answer in parts, to be sent one after the other.
-    pub(super) fn encode(self, envelope: &Envelope) -> Vec<Bytes> {
+    pub(super) fn encode(self, envelope: &Envelope) -> Vec<Part> {
         let version = envelope.version;
         let partitions: usize = self.topics.iter().map(|topic| topic.partitions.len()).sum();
         let buffer = envelope.begin(64 + self.topics.len() * 64 + partitions * 64);
@@ -131,7 +132,7 @@ impl Encoder {
             // Preferred read replica: none.
             self.buffer.put_i32(-1);
         }
-        let size: usize = partition.records.iter().map(Bytes::len).sum();
+        let size: usize = partition.records.iter().map(Part::len).sum();
         if self.flexible() {
             self.varint(size as u32 + 1);
         } else {
@@ -174,16 +175,16 @@ impl Encoder {
             self.first = Some(part);
         } else {
             self.bytes += part.len();
-            self.parts.push(part.freeze());
+            self.parts.push(part.freeze().into());
         }
     }
 
-    fn finish(mut self) -> Vec<Bytes> {
+    fn finish(mut self) -> Vec<Part> {
         self.flush_buffer();
         let mut first = self.first.take().expect("just flushed");
         fill_in_length(&mut first, self.bytes);
         let mut parts = Vec::with_capacity(1 + self.parts.len());
-        parts.push(first.freeze());
+        parts.push(first.freeze().into());
         parts.append(&mut self.parts);
         parts
     }

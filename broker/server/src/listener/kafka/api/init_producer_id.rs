@@ -1,4 +1,4 @@
-//! InitProducerId: a producer id nobody had before, or the next epoch of one.
+//! InitProducerId: a producer id that nobody had before.
 
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
@@ -6,8 +6,8 @@ use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use highwater_proto::ErrorCode;
 
-/// Without transactions an id has one holder, so a bumped epoch needs no record of its own: partitions learn it from the
-/// first batch that carries it.
+/// Without a transactional id every request gets a new producer id, whatever id and epoch it names: some clients name 0,
+/// and two producers with one id would take each other's batches for duplicates.
 pub(in crate::listener::kafka) async fn handle(
     context: &Context,
     request: InitProducerIdRequest,
@@ -17,10 +17,6 @@ pub(in crate::listener::kafka) async fn handle(
     if request.transactional_id.is_some() {
         // Transactions are not served; their clients look for a coordinator first and do not get here.
         return response.with_error_code(ErrorCode::InvalidRequest.number());
-    }
-    let (id, epoch) = (request.producer_id.0, request.producer_epoch);
-    if id >= 0 && (0..i16::MAX - 1).contains(&epoch) {
-        return response.with_producer_id(ProducerId(id)).with_producer_epoch(epoch + 1);
     }
     match context.services.new_producer_id().await {
         Ok(id) => response.with_producer_id(ProducerId(id.0)).with_producer_epoch(0),
