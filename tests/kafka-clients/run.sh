@@ -2,6 +2,8 @@
 # Real Kafka clients against a broker: each client's own program, the same questions, one line for every answer.
 #   run.sh --highwater PATH [CLIENT...]          starts `PATH dev --kafka 127.0.0.1:0` itself
 #   run.sh --bootstrap HOST:PORT [CLIENT...]     whatever serves there, Apache Kafka for one
+#   run.sh differential --highwater PATH         the same requests to Apache Kafka and to Highwater, compared field by field
+#   run.sh hostile --highwater PATH              bytes that no client sends, and what the broker's memory does meanwhile
 #   run.sh --write-docs                          docs/kafka-clients.md from the last results, nothing is run
 # Installs every client from its package registry, at pinned versions, into $KAFKA_CLIENTS_CACHE (default
 # target/kafka-clients); a client whose runtime is missing is skipped by name. Exits non-zero on any failure.
@@ -19,4 +21,8 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
-exec "$venv/bin/python" "$here/harness/run.py" "$@"
+case ${1:-} in
+differential | hostile) program=$here/$1.py; shift ;;
+*) program=$here/harness/run.py ;;
+esac
+exec "$venv/bin/python" "$program" "$@"

@@ -42,7 +42,7 @@ def consume(topic, partition, offset, count):
     if count == 0:
         return {"records": []}
     lines = highwater("consume", topic, "--partition", partition, "--offset", offset, "--max-messages", count,
-                      "--format", "json", "--until-end").decode().splitlines()
+                      "--format", "json").decode().splitlines()
     found = []
     for one in map(json.loads, lines):
         key, value = data_of(one, "key"), data_of(one, "value")
