@@ -29,7 +29,7 @@ def scalar(value, side, name):
     if isinstance(value, str):
         value = side.plain(value)
     if name in ("ErrorMessage", "BatchIndexErrorMessage"):
-        return None if value is None else "text"
+        return "text" if value else None
     if name == "Records":
         return None if value is None else batches(value)
     if name == "ProducerId" and isinstance(value, int):

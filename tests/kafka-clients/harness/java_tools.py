@@ -53,7 +53,7 @@ def topic_command(tools, topic):
 
 
 def topic_command_errors(tools, topic):
-    has(tools.run("TopicCommand", "--create", "--topic", topic, fails=True), "TopicExistsException|already exists")
+    has(tools.run("TopicCommand", "--create", "--topic", topic, fails=True), "TopicExistsException|exists")
     has(tools.run("TopicCommand", "--describe", "--topic", f"{topic}-absent", fails=True), "does not exist")
     has(tools.run("TopicCommand", "--create", "--topic", f"{topic}-x", "--config", "retention.ms=soon", fails=True),
         "(?i)invalid|not a number")
