@@ -76,6 +76,7 @@ pub(super) static APIS: &[Api] = &[
     api(ApiKey::Fetch, 4, 17, Call::Fetch),
     api(ApiKey::ListOffsets, 1, 10, plain!(ListOffsetsRequest, list_offsets)),
     api(ApiKey::Metadata, 0, 13, plain!(MetadataRequest, metadata)),
+    api(ApiKey::FindCoordinator, 0, 6, plain!(FindCoordinatorRequest, find_coordinator)),
     api(ApiKey::ApiVersions, 0, 4, plain!(ApiVersionsRequest, api_versions)),
     api(ApiKey::CreateTopics, 2, 7, plain!(CreateTopicsRequest, create_topics)),
     api(ApiKey::DeleteTopics, 1, 6, plain!(DeleteTopicsRequest, delete_topics)),

@@ -13,6 +13,7 @@ pub(super) mod describe_producers;
 pub(super) mod describe_topic_partitions;
 pub(super) mod fetch;
 mod fetch_encoding;
+pub(super) mod find_coordinator;
 pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod list_offsets;

@@ -5,7 +5,13 @@
 //! Not here: what the fields mean, or whether strings are UTF-8, which the codec says itself.
 //! Invariant: what passes is decoded by the codec, or refused by it, with memory in proportion to its own length.
 
+#[cfg(any(test, fuzzing))]
+mod codec;
 mod error;
+#[cfg(fuzzing)]
+mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod generate;
 mod requests;
 mod schema;
 mod walk;
@@ -13,4 +19,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+#[cfg(fuzzing)]
+pub use fuzz::kafka_request;
 pub(in crate::listener::kafka) use walk::check;

@@ -11,6 +11,7 @@ pub(super) const REQUESTS: &[Request] = &[
     Request::new(1, (4, 18), 12, &FETCH),
     Request::new(2, (1, 10), 6, &LIST_OFFSETS),
     Request::new(3, (0, 13), 9, &METADATA),
+    Request::new(10, (0, 6), 3, &FIND_COORDINATOR),
     Request::new(18, (0, 4), 3, &API_VERSIONS),
     Request::new(19, (2, 7), 5, &CREATE_TOPICS),
     Request::new(20, (1, 6), 4, &DELETE_TOPICS),
@@ -95,6 +96,12 @@ const METADATA: Struct = Struct::of(&[
     boolean("include_topic_authorized_operations").since(8),
 ]);
 const METADATA_TOPIC: Struct = Struct::of(&[uuid("topic_id").since(10), nullable_string("name")]);
+
+const FIND_COORDINATOR: Struct = Struct::of(&[
+    string("key").until(3),
+    int8("key_type").since(1),
+    array("coordinator_keys", &TEXT).since(4),
+]);
 
 const API_VERSIONS: Struct =
     Struct::of(&[string("client_software_name").since(3), string("client_software_version").since(3)]);

@@ -8,12 +8,12 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::{
     BrokerId, DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, OffsetForLeaderEpochRequest,
-    describe_producers_request,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, FindCoordinatorRequest,
+    OffsetForLeaderEpochRequest, describe_producers_request,
 };
 
 use super::super::{
-    describe_cluster, describe_log_dirs, describe_producers, describe_topic_partitions,
+    describe_cluster, describe_log_dirs, describe_producers, describe_topic_partitions, find_coordinator,
     offset_for_leader_epoch,
 };
 use super::*;
@@ -43,6 +43,28 @@ async fn the_cluster_is_one_broker_and_its_controller() {
         let answer = seen(describe_cluster::handle(&bench.context, request, 1).await, 1);
         assert_eq!((code(answer.error_code), answer.endpoint_type), (expected, kind));
         assert!(answer.brokers.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_coordinates_and_every_key_is_told_so() {
+    let bench = bench().await;
+    for version in 0..=6 {
+        let request = if version >= 4 {
+            FindCoordinatorRequest::default().with_coordinator_keys(vec![text_of("g"), text_of("h")])
+        } else {
+            FindCoordinatorRequest::default().with_key(text_of("g"))
+        };
+        let answer = seen(find_coordinator::handle(&bench.context, request, version).await, version);
+        if version < 4 {
+            assert_eq!((code(answer.error_code), answer.node_id.0), (ErrorCode::CoordinatorNotAvailable, -1));
+        } else {
+            let keys: Vec<_> =
+                answer.coordinators.iter().map(|found| (found.key.as_str(), found.node_id.0)).collect();
+            assert_eq!(keys, [("g", -1), ("h", -1)]);
+            let codes = answer.coordinators.iter().map(|found| code(found.error_code));
+            assert!(codes.into_iter().all(|code| code == ErrorCode::CoordinatorNotAvailable));
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::codec::{CODECS, codec_of};
 use super::every_version;
-use super::generate::{self, KnownTags, Numbers};
 use crate::listener::kafka::guard::check;
+use crate::listener::kafka::guard::codec::{CODECS, codec_of};
+use crate::listener::kafka::guard::generate::{self, KnownTags, Numbers};
 use crate::listener::kafka::guard::requests::REQUESTS;
 
 #[test]

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::allocation::asked;
-use super::codec::codec_of;
 use super::every_version;
-use super::generate::{self, KnownTags, Numbers};
 use crate::listener::kafka::guard::check;
+use crate::listener::kafka::guard::codec::codec_of;
 use crate::listener::kafka::guard::error::GuardError;
+use crate::listener::kafka::guard::generate::{self, KnownTags, Numbers};
 
 /// Most bytes that the codec may ask for at once per byte of a body (an element of two bytes on the wire becomes a
 /// struct with a vector and a map), and beside them (its errors carry a backtrace where the environment asks for it).

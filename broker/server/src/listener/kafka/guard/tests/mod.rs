@@ -2,8 +2,6 @@
 
 mod agreement;
 mod allocation;
-mod codec;
-mod generate;
 mod hostile;
 
 use super::requests::REQUESTS;

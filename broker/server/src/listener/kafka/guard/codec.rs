@@ -1,4 +1,4 @@
-//! The codec's side: decode and encode by API key.
+//! The codec's side, for tests and fuzzing: decode and encode by API key.
 
 use std::fmt::Debug;
 
@@ -8,25 +8,25 @@ use kafka_protocol::protocol::{Decodable, Encodable, Request};
 
 /// What the codec makes of a body.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(in crate::listener::kafka::guard) struct Decoded {
     /// Bytes after the end of the message.
-    pub(super) rest: usize,
+    pub(in crate::listener::kafka::guard) rest: usize,
     /// The message, encoded again.
-    pub(super) encoded: Bytes,
+    pub(in crate::listener::kafka::guard) encoded: Bytes,
     /// The message, for comparing.
-    pub(super) text: String,
+    pub(in crate::listener::kafka::guard) text: String,
 }
 
 /// The codec's functions for one request.
-pub(super) struct Codec {
-    pub(super) api_key: i16,
-    pub(super) versions: (i16, i16),
+pub(in crate::listener::kafka::guard) struct Codec {
+    pub(in crate::listener::kafka::guard) api_key: i16,
+    pub(in crate::listener::kafka::guard) versions: (i16, i16),
     /// `None` when it is refused.
-    pub(super) decode: fn(version: i16, body: &Bytes) -> Option<Decoded>,
+    pub(in crate::listener::kafka::guard) decode: fn(version: i16, body: &Bytes) -> Option<Decoded>,
     /// Decodes and drops.
-    pub(super) decode_only: fn(version: i16, body: Bytes),
+    pub(in crate::listener::kafka::guard) decode_only: fn(version: i16, body: Bytes),
     /// A message whose fields all have their defaults, if there is one in this version.
-    pub(super) default: fn(version: i16) -> Option<Bytes>,
+    pub(in crate::listener::kafka::guard) default: fn(version: i16) -> Option<Bytes>,
 }
 
 const fn codec<R: Request + Default + Debug>() -> Codec {
@@ -40,11 +40,12 @@ const fn codec<R: Request + Default + Debug>() -> Codec {
 }
 
 /// Every request that is served.
-pub(super) const CODECS: &[Codec] = &[
+pub(in crate::listener::kafka::guard) const CODECS: &[Codec] = &[
     codec::<ProduceRequest>(),
     codec::<FetchRequest>(),
     codec::<ListOffsetsRequest>(),
     codec::<MetadataRequest>(),
+    codec::<FindCoordinatorRequest>(),
     codec::<ApiVersionsRequest>(),
     codec::<CreateTopicsRequest>(),
     codec::<DeleteTopicsRequest>(),
@@ -61,7 +62,7 @@ pub(super) const CODECS: &[Codec] = &[
     codec::<DescribeTopicPartitionsRequest>(),
 ];
 
-pub(super) fn codec_of(api_key: i16) -> &'static Codec {
+pub(in crate::listener::kafka::guard) fn codec_of(api_key: i16) -> &'static Codec {
     CODECS.iter().find(|codec| codec.api_key == api_key).expect("every request has its codec here")
 }
 

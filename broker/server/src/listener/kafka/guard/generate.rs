@@ -1,12 +1,12 @@
 //! Bodies made up along the guard's own table, for the codec to judge.
 
-use crate::listener::kafka::guard::schema::{Kind, Null, Request, Struct};
+use super::schema::{Kind, Null, Request, Struct};
 
 /// A stream of numbers that looks random and is the same for the same seed (splitmix64).
-pub(super) struct Numbers(pub(super) u64);
+pub(in crate::listener::kafka::guard) struct Numbers(pub(in crate::listener::kafka::guard) u64);
 
 impl Numbers {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::listener::kafka::guard) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -14,7 +14,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::listener::kafka::guard) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
@@ -26,13 +26,18 @@ impl Numbers {
 /// Whether the tagged fields that the codec knows are sent too. It leaves out those that have their defaults when it
 /// encodes, so with them the bytes need not come back the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KnownTags {
+pub(in crate::listener::kafka::guard) enum KnownTags {
     Sent,
     LeftOut,
 }
 
 /// A legal body of a request.
-pub(super) fn body(request: &Request, version: i16, known: KnownTags, numbers: &mut Numbers) -> Vec<u8> {
+pub(in crate::listener::kafka::guard) fn body(
+    request: &Request,
+    version: i16,
+    known: KnownTags,
+    numbers: &mut Numbers,
+) -> Vec<u8> {
     let compact = version >= request.flexible;
     let mut writer = Writer { numbers, out: Vec::new(), version, compact, known };
     writer.structure(request.body);
