@@ -6,6 +6,8 @@
 
 mod broker;
 pub mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod housekeeping;
 mod listener;
 mod metadata;

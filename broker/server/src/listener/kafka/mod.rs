@@ -20,4 +20,6 @@ mod serve;
 mod settings;
 
 pub(crate) use context::Context;
+#[cfg(fuzzing)]
+pub use guard::kafka_request;
 pub(crate) use serve::{Bound, Shared, bind, serve};
