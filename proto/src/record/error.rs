@@ -163,11 +163,15 @@ impl BatchError {
         match self {
             E::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
             E::Compression { .. } => ErrorCode::UnsupportedCompressionType,
-            E::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            E::TimestampOutOfBounds { .. } | E::TimestampType => ErrorCode::InvalidTimestamp,
-            E::Truncated { .. } | E::TrailingBytes { .. } | E::Length { .. } | E::Checksum { .. } => {
-                ErrorCode::CorruptMessage
+            E::TooLarge { .. } | E::DecompressedTooLarge { .. } | E::Ratio { .. } => {
+                ErrorCode::MessageTooLarge
             }
+            E::TimestampOutOfBounds { .. } | E::TimestampType => ErrorCode::InvalidTimestamp,
+            E::Truncated { .. }
+            | E::TrailingBytes { .. }
+            | E::Length { .. }
+            | E::Checksum { .. }
+            | E::Decompress { .. } => ErrorCode::CorruptMessage,
             _ => ErrorCode::InvalidRecord,
         }
     }

@@ -43,7 +43,7 @@ impl Coded for ProduceError {
             ProduceError::Gone => ErrorCode::UnknownTopicId,
             ProduceError::Acks(AcksError::Illegal { .. }) => ErrorCode::InvalidRequiredAcks,
             ProduceError::Acks(AcksError::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
-            ProduceError::Batch(error) => batch_code(error),
+            ProduceError::Batch(error) => error.code(),
             ProduceError::FlushFailed => ErrorCode::KafkaStorageError,
             ProduceError::Append(error) => match &**error {
                 AppendError::Producer(error) => match error {
@@ -55,24 +55,6 @@ impl Coded for ProduceError {
                 _ => ErrorCode::KafkaStorageError,
             },
         }
-    }
-}
-
-fn batch_code(error: &highwater_proto::record::BatchError) -> ErrorCode {
-    use highwater_proto::record::BatchError;
-    match error {
-        BatchError::TooLarge { .. } | BatchError::DecompressedTooLarge { .. } | BatchError::Ratio { .. } => {
-            ErrorCode::MessageTooLarge
-        }
-        BatchError::TimestampOutOfBounds { .. } | BatchError::TimestampType => ErrorCode::InvalidTimestamp,
-        BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
-        BatchError::Compression { .. } => ErrorCode::UnsupportedCompressionType,
-        BatchError::Checksum { .. }
-        | BatchError::Truncated { .. }
-        | BatchError::TrailingBytes { .. }
-        | BatchError::Length { .. }
-        | BatchError::Decompress { .. } => ErrorCode::CorruptMessage,
-        _ => ErrorCode::InvalidRecord,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, stream};
 use highwater_core::settings::TopicSettings;
 use highwater_env::{Clock, Random};
-use highwater_proto::TopicPartition;
+use highwater_proto::{Offset, TopicPartition};
 
 use super::ProducerIds;
 use crate::config::BrokerConfig;
@@ -66,6 +66,12 @@ impl Services {
     #[must_use]
     pub fn log_counts(&self) -> Vec<(&'static str, u64)> {
         self.partitions.directory().counters().all()
+    }
+
+    /// The first offset that is still there, of a partition that is open.
+    #[must_use]
+    pub fn log_start(&self, id: TopicPartition) -> Option<Offset> {
+        self.partitions.get(id).map(|partition| partition.details().log_start)
     }
 
     /// The partition, opened if it wasn't yet.

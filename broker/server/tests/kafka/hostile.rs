@@ -73,7 +73,11 @@ async fn bad_batches_get_the_protocols_error_and_the_connection_stays() {
         ("another count", change(60, 7), 2),
         ("no batch", Bytes::new(), 87),
         ("two batches", Bytes::from(with_zstd), 87),
-        ("half a batch", good.slice(..good.len() / 2), 2),
+        ("half a batch", good.slice(..good.len() / 2), 87),
+        ("a header and no records", good.slice(..61), 87),
+        ("a few bytes", good.slice(..20), 87),
+        ("magic 3", change(16, 3), 2),
+        ("a base offset", change(7, 1), 87),
         ("a batch larger than the topic takes", batch(Compression::None, &["x".repeat(20_000).as_str()]), 10),
     ];
     for (what, bad, code) in cases {

@@ -167,7 +167,7 @@ impl Connection {
         let deadline = self.deadline();
         tokio::select! {
             biased;
-            answer = answered(&mut self.begun), if !self.begun.is_empty() => Ok(Event::Answered(answer?)),
+            answer = answered(&self.context, &mut self.begun), if !self.begun.is_empty() => Ok(Event::Answered(answer?)),
             frame = self.frames.next(&self.socket), if readable => Ok(Event::Frame(frame?)),
             () = tokio::time::sleep_until(deadline) => Ok(Event::Timer),
         }
@@ -285,7 +285,10 @@ impl Connection {
             let Some(Begun::Produce(started)) = self.begun.front_mut() else { break };
             let Some(outcomes) = started.outcomes_now() else { break };
             let Some(Begun::Produce(started)) = self.begun.pop_front() else { break };
-            started.answer(outcomes)?.into_iter().for_each(|part| self.outbox.push(part.into()));
+            started
+                .answer(&self.context, outcomes)?
+                .into_iter()
+                .for_each(|part| self.outbox.push(part.into()));
         }
         self.begin_what_may().await?;
         self.outbox.send(&self.socket, &mut self.pins).await.map_err(End::Write)
@@ -296,7 +299,7 @@ impl Connection {
         let patience = Instant::now() + self.context.services.config().shutdown_timeout;
         self.arrived.clear();
         while let Some(Begun::Produce(_)) = self.begun.front() {
-            match tokio::time::timeout_at(patience, answered(&mut self.begun)).await {
+            match tokio::time::timeout_at(patience, answered(&self.context, &mut self.begun)).await {
                 Ok(Ok(parts)) => {
                     if let Err(end) = self.send(parts).await {
                         return end;
@@ -311,7 +314,7 @@ impl Connection {
 }
 
 /// Waits for the first request's answer and takes the request out. Nothing is lost when the future is dropped.
-async fn answered(begun: &mut VecDeque<Begun>) -> Result<Vec<Part>, Refusal> {
+async fn answered(context: &Context, begun: &mut VecDeque<Begun>) -> Result<Vec<Part>, Refusal> {
     match begun.front_mut() {
         None => std::future::pending().await,
         Some(Begun::Call(answering)) => {
@@ -322,7 +325,7 @@ async fn answered(begun: &mut VecDeque<Begun>) -> Result<Vec<Part>, Refusal> {
         Some(Begun::Produce(started)) => {
             let outcomes = started.outcomes().await;
             let Some(Begun::Produce(started)) = begun.pop_front() else { return Ok(Vec::new()) };
-            Ok(started.answer(outcomes)?.map(Part::from).into_iter().collect())
+            Ok(started.answer(context, outcomes)?.map(Part::from).into_iter().collect())
         }
     }
 }

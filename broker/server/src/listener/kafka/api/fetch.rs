@@ -20,6 +20,7 @@ use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::Envelope;
 use crate::listener::kafka::outbox::Part;
+use crate::partition::SINGLE_BROKER_EPOCH;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position};
 
 /// The epoch of a request without a session.
@@ -61,6 +62,8 @@ struct Wanted {
     offset: i64,
     max_bytes: usize,
     epoch: i32,
+    /// The epoch of the last batch that the client has, or -1.
+    last_epoch: i32,
 }
 
 /// A connection's cursors.
@@ -226,7 +229,7 @@ impl Fetcher {
         let image = context.services.image();
         for at in std::mem::take(&mut self.due) {
             let Some(place) = &mut self.places[at] else { continue };
-            let Wanted { topic, index, offset, max_bytes, epoch } = &place.wanted;
+            let Wanted { topic, index, offset, max_bytes, epoch, last_epoch } = &place.wanted;
             let found = match version {
                 TOPIC_IDS.. => image.topic(topic.id).ok_or(ErrorCode::UnknownTopicId),
                 _ => {
@@ -234,6 +237,11 @@ impl Fetcher {
                     image.topic_named(name).ok_or(ErrorCode::UnknownTopicOrPartition)
                 }
             };
+            // A client that has batches of an epoch which never was has another log than this one.
+            let found = found.and_then(|topic| match *last_epoch {
+                epoch if epoch > SINGLE_BROKER_EPOCH.0 => Err(ErrorCode::OffsetOutOfRange),
+                _ => Ok(topic),
+            });
             let partition = match found {
                 Ok(topic) => TopicPartition::new(topic.id, PartitionIndex(*index)),
                 Err(code) => {
@@ -347,6 +355,7 @@ impl Fetcher {
                 topics.push(TopicPart { name, id: id.0, partitions: Vec::new() });
                 topics.len() - 1
             });
+            let aborted = if part.error == 0 { aborted } else { Aborted::Empty };
             topics[topic].partitions.push(PartitionPart { index: wanted.index, aborted, ..part });
         }
         topics
@@ -368,7 +377,8 @@ fn wanted(topic: TopicKey, partition: &FetchPartition) -> Wanted {
         offset: partition.fetch_offset,
         // 0 would mean "as much as the answer takes"; a client that wants nothing still gets its first batch.
         max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0).max(1),
-        epoch: partition.current_leader_epoch,
+        epoch: partition.current_leader_epoch.max(LeaderEpoch::UNKNOWN.0),
+        last_epoch: partition.last_fetched_epoch,
     }
 }
 

@@ -18,6 +18,10 @@ pub(in crate::listener::kafka) async fn handle(
         // Transactions are not served; their clients look for a coordinator first and do not get here.
         return response.with_error_code(ErrorCode::InvalidRequest.number());
     }
+    if (request.producer_id.0 == -1) != (request.producer_epoch == -1) {
+        // An id without an epoch, or the reverse, is a client's mistake.
+        return response.with_error_code(ErrorCode::InvalidRequest.number());
+    }
     match context.services.new_producer_id().await {
         Ok(id) => response.with_producer_id(ProducerId(id.0)).with_producer_epoch(0),
         Err(error) => response.with_error_code(error.code().number()),

@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_proto::record::{BatchHeader, Compression};
+use highwater_proto::record::{BatchError, BatchHeader, Compression};
 use highwater_proto::{ErrorCode, PartitionIndex, TopicPartition};
 use kafka_protocol::messages::produce_request::PartitionProduceData;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
@@ -102,20 +104,29 @@ pub(in crate::listener::kafka) async fn start(
 /// What can be said of a batch before its partition looks at it.
 fn check(batch: &Bytes, version: i16) -> Result<(), Refused> {
     let refused = |code, message| Err(Refused { code, message });
-    if batch.is_empty() {
-        return refused(ErrorCode::InvalidRecord, "a partition's records must be exactly one record batch");
+    let not_one = "a partition's records must be exactly one whole record batch";
+    match batch.get(MAGIC_AT) {
+        None => return refused(ErrorCode::InvalidRecord, not_one),
+        Some(0 | 1) => {
+            let message = "messages of magic 0 and 1 are not taken; send record batches";
+            return refused(ErrorCode::InvalidRecord, message);
+        }
+        Some(2) => {}
+        Some(_) => return refused(ErrorCode::CorruptMessage, "the magic byte is of no known format"),
     }
-    // What is malformed otherwise, the partition says better.
-    let Ok(header) = BatchHeader::parse(batch) else {
-        let old = batch.get(MAGIC_AT).is_some_and(|magic| (0..2).contains(magic));
-        return if old {
-            refused(ErrorCode::InvalidRecord, "messages of magic 0 and 1 are not taken; send record batches")
-        } else {
-            Ok(())
-        };
+    let header = match BatchHeader::parse(batch) {
+        Ok(header) => header,
+        Err(BatchError::Truncated { .. } | BatchError::Length { .. }) => {
+            return refused(ErrorCode::InvalidRecord, not_one);
+        }
+        // What is malformed otherwise, the partition says better.
+        Err(_) => return Ok(()),
     };
-    if header.size_bytes() < batch.len() {
-        return refused(ErrorCode::InvalidRecord, "a partition's records must be exactly one record batch");
+    if header.size_bytes() != batch.len() {
+        return refused(ErrorCode::InvalidRecord, not_one);
+    }
+    if header.base_offset.0 != 0 {
+        return refused(ErrorCode::InvalidRecord, "a produced batch's base offset must be 0");
     }
     if version < ZSTD_VERSION_MIN && matches!(header.compression(), Ok(Compression::Zstd)) {
         return refused(ErrorCode::UnsupportedCompressionType, "zstd needs version 7 of Produce");
@@ -151,9 +162,10 @@ impl Started {
     /// The answer as bytes; `None` when the client wants none.
     pub(in crate::listener::kafka) fn answer(
         self,
+        context: &Context,
         outcomes: Vec<BatchOutcome>,
     ) -> Result<Option<Bytes>, Refusal> {
-        let response = self.respond(outcomes);
+        let response = self.respond(context, outcomes);
         if self.acks != 0 {
             return self.envelope.encode(&response).map(Some);
         }
@@ -167,24 +179,27 @@ impl Started {
         }
     }
 
-    fn respond(&self, outcomes: Vec<BatchOutcome>) -> ProduceResponse {
+    fn respond(&self, context: &Context, outcomes: Vec<BatchOutcome>) -> ProduceResponse {
+        let version = self.envelope.version;
         let mut outcomes = outcomes.into_iter();
         let mut responses = Vec::with_capacity(self.topics.len());
         for (name, slots) in &self.topics {
             let partition = |slot: &Slot| {
                 let response = PartitionProduceResponse::default().with_index(slot.index);
-                match &slot.refused {
-                    Some(refused) => {
-                        failed(response, refused.code, refused.message.to_owned(), self.envelope)
-                    }
-                    None => match outcomes.next().map(|outcome| outcome.result) {
-                        Some(Ok(acked)) => appended(response, acked),
-                        Some(Err(error)) => failed(response, code(&error), error.to_string(), self.envelope),
-                        // Only a broker that is going down drops requests.
-                        None => {
-                            failed(response, ErrorCode::NotLeaderOrFollower, String::new(), self.envelope)
+                if let Some(refused) = &slot.refused {
+                    return failed(response, refused.code, refused.message.to_owned(), version);
+                }
+                match outcomes.next() {
+                    Some(BatchOutcome { result: Ok(acked), .. }) => appended(response, acked),
+                    Some(BatchOutcome { result: Err(error), partition }) => {
+                        let response = failed(response, code(&error), error.to_string(), version);
+                        match context.services.log_start(partition) {
+                            Some(log_start) => response.with_log_start_offset(log_start.0),
+                            None => response,
                         }
-                    },
+                    }
+                    // Only a broker that is going down drops requests.
+                    None => failed(response, ErrorCode::NotLeaderOrFollower, String::new(), version),
                 }
             };
             let partitions = slots.iter().map(partition).collect();
@@ -207,17 +222,25 @@ fn failed(
     response: PartitionProduceResponse,
     code: ErrorCode,
     message: String,
-    envelope: Envelope,
+    version: i16,
 ) -> PartitionProduceResponse {
     let response = response
         .with_error_code(code.number())
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1);
-    if envelope.version >= 8 && !message.is_empty() {
-        return response.with_error_message(Some(StrBytes::from_string(message)));
+    if version < 8 || message.is_empty() {
+        return response;
     }
-    response
+    let response = response.with_error_message(Some(StrBytes::from_string(message.clone())));
+    if code != ErrorCode::InvalidTimestamp {
+        return response;
+    }
+    // Clients fail the named records and keep the others; a batch is refused as a whole at its first record.
+    let record = BatchIndexAndErrorMessage::default()
+        .with_batch_index(0)
+        .with_batch_index_error_message(Some(StrBytes::from_string(message)));
+    response.with_record_errors(vec![record])
 }
 
 /// These versions name topics, so a topic that was deleted meanwhile is an unknown name and not an unknown id.
