@@ -36,6 +36,8 @@ ALLOWED = [
     Allowed("a batch with a producer id and no epoch is no valid batch, before it is one of an old epoch", "Produce",
             "produce_idempotent/no epoch", values="47 -> 87"),
     Allowed("a setting that only Highwater has", ".*Configs|CreateTopics", path=r".*Name durability", values="absent -> .*"),
+    Allowed("Kafka keeps this default as a setting of its cluster, Highwater in the broker", ".*Configs|CreateTopics",
+            path=r".*Name min.insync.replicas.ConfigSource", values="3 -> 5"),
     Allowed("a topic that was only validated has no id, Kafka tells one that never will be", "CreateTopics",
             "create_topics/validate", path=".*TopicId"),
     Allowed("an operation that there is not is an invalid request, Kafka calls it an unknown error",

@@ -1,15 +1,19 @@
 """The table of docs/kafka-clients.md, from the results of a run."""
 import pathlib
 
+from scenarios import NAMES
+
 PAGE = pathlib.Path(__file__).resolve().parents[3] / "docs/kafka-clients.md"
 BEGIN, END = "<!-- begin: written by tests/kafka-clients/run.sh --write-docs -->", "<!-- end -->"
+TITLES = {"java-tools": "Kafka's command-line tools (4.3.0)"}
 MARKS = {"pass": "yes", "fail": "**no**", "skipped": "–"}
 
 
 def table(results):
     """Markdown: what passed for each client, then every remark and reason."""
-    scenarios = list(dict.fromkeys(one["scenario"] for one in results["results"] if one["client"] in results["clients"]))
-    by_client, notes = {}, []
+    seen = {one["scenario"] for one in results["results"] if one["client"] in results["clients"]}
+    scenarios = [name for name in [*NAMES, "interop-write", "interop-read"] if name in seen]
+    by_client, notes = {}, {}
     for one in results["results"]:
         by_client.setdefault(one["client"], {})[one["scenario"]] = one
     lines = ["| client | version | " + " | ".join(scenarios) + " |", "|---|---|" + "---|" * len(scenarios)]
@@ -21,17 +25,16 @@ def table(results):
             one = answers.get(scenario)
             mark = MARKS[one["outcome"]] if one else "–"
             if one and one["remark"]:
-                notes.append(f"{client}, {scenario}: {one['remark']}.")
-                mark += f" [{len(notes)}]"
+                mark += f" [{notes.setdefault(one['remark'], len(notes) + 1)}]"
             cells.append(mark)
         lines.append(f"| {client} | {results['clients'][client]['version']} | " + " | ".join(cells) + " |")
     for client, answers in sorted(by_client.items()):
         if client in results["clients"]:
             continue
-        lines += ["", f"`{client}`:", "", "| | |", "|---|---|"]
-        for scenario, one in answers.items():
-            lines.append(f"| {scenario} | {MARKS[one['outcome']]}{': ' + one['remark'] if one['remark'] else ''} |")
-    lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
+        told = (f"{scenario} {MARKS[one['outcome']]}{' (' + one['remark'] + ')' if one['remark'] else ''}"
+                for scenario, one in answers.items())
+        lines += ["", f"{TITLES.get(client, client)}: {', '.join(told)}."]
+    lines += ["", *(f"{number}. {note}" for note, number in notes.items())]
     return "\n".join(lines)
 
 
