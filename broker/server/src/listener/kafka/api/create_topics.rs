@@ -14,6 +14,8 @@ use super::problem::{self, Problem, shown};
 use crate::listener::kafka::{Context, settings};
 use crate::service::Mode;
 
+/// Most topics of a request; each is told of with all its settings.
+const TOPICS_MAX: usize = 10_000;
 /// The value of a number that is left to the broker.
 const DEFAULT: i32 = -1;
 
@@ -26,6 +28,7 @@ pub(in crate::listener::kafka) async fn handle(
     let mode = problem::mode(request.validate_only);
     let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let repeated = problem::repeated(names.iter());
+    let many = names.len() > TOPICS_MAX;
     let mut told = HashSet::new();
     let mut topics = Vec::with_capacity(names.len());
     for wanted in request.topics {
@@ -35,6 +38,9 @@ pub(in crate::listener::kafka) async fn handle(
                 continue;
             }
             Err(Problem::invalid(format_args!("topic '{}' stands in the request twice", shown(&name))))
+        } else if many {
+            let text = format!("the request has {} topics, and the limit is {TOPICS_MAX}", names.len());
+            Err(Problem::new(ErrorCode::PolicyViolation, text))
         } else {
             create(context, wanted, mode).await
         };

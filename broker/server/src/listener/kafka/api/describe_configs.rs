@@ -22,8 +22,12 @@ struct Wishes {
     types: bool,
 }
 
+/// Most settings of an answer: those of about 10,000 topics.
+const SETTINGS_MAX: usize = 330_000;
+/// So many resources are described before others get their turn.
+const RESOURCES_AT_A_TIME: usize = 64;
+
 /// Carries the request out.
-#[expect(clippy::unused_async, reason = "every handler is called alike")]
 pub(in crate::listener::kafka) async fn handle(
     context: &Context,
     request: DescribeConfigsRequest,
@@ -34,17 +38,32 @@ pub(in crate::listener::kafka) async fn handle(
         documentation: request.include_documentation && version >= 3,
         types: version >= 3,
     };
-    let describe = |resource: DescribeConfigsResource| {
+    let mut settings_count = 0;
+    let mut results = Vec::with_capacity(request.resources.len());
+    for (index, resource) in request.resources.into_iter().enumerate() {
+        if index % RESOURCES_AT_A_TIME == RESOURCES_AT_A_TIME - 1 {
+            tokio::task::yield_now().await;
+        }
+        let described = if settings_count < SETTINGS_MAX {
+            describe(context, &resource, wishes)
+        } else {
+            let text =
+                format!("one answer has at most {SETTINGS_MAX} settings; ask for fewer resources at a time");
+            Err(Problem::new(ErrorCode::PolicyViolation, text))
+        };
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone())
+            .with_resource_name(resource.resource_name)
             .with_error_message(None);
-        match describe(context, &resource, wishes) {
-            Ok(configs) => result.with_configs(configs),
+        results.push(match described {
+            Ok(configs) => {
+                settings_count += configs.len();
+                result.with_configs(configs)
+            }
             Err(problem) => result.with_error_code(problem.number()).with_error_message(problem.message()),
-        }
-    };
-    DescribeConfigsResponse::default().with_results(request.resources.into_iter().map(describe).collect())
+        });
+    }
+    DescribeConfigsResponse::default().with_results(results)
 }
 
 fn describe(

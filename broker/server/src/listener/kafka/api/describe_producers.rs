@@ -1,5 +1,7 @@
 //! DescribeProducers: the idempotent producers that a partition remembers.
 
+use std::collections::HashSet;
+
 use highwater_proto::{ErrorCode, PartitionIndex, TopicPartition};
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -16,12 +18,18 @@ pub(in crate::listener::kafka) async fn handle(
     request: DescribeProducersRequest,
     _version: i16,
 ) -> DescribeProducersResponse {
+    let mut seen = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in topic.partition_indexes {
             let answer = PartitionResponse::default().with_partition_index(index);
-            partitions.push(match producers(context, &topic.name, index).await {
+            let found = if seen.insert((topic.name.clone(), index)) {
+                producers(context, &topic.name, index).await
+            } else {
+                Err(Problem::invalid("each partition must stand in the request once"))
+            };
+            partitions.push(match found {
                 Ok(producers) => answer
                     .with_error_message(None)
                     .with_active_producers(producers.into_iter().map(state).collect()),

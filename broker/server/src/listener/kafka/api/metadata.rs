@@ -1,5 +1,7 @@
 //! Metadata: brokers, topics, partitions and their leaders; creates topics that clients name, where that is allowed.
 
+use std::collections::HashSet;
+
 use highwater_core::metadata::Topic;
 use highwater_proto::{ErrorCode, TopicId};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -29,7 +31,12 @@ pub(in crate::listener::kafka) async fn handle(
         Some(wanted) => {
             let may_create = version < 4 || request.allow_auto_topic_creation;
             let mut topics = Vec::with_capacity(wanted.len().min(1024));
+            // A topic is told of once however often it is named, so an answer has no more than the broker has.
+            let mut seen = HashSet::new();
             for topic in wanted {
+                if !seen.insert((topic.topic_id, topic.name.clone())) {
+                    continue;
+                }
                 topics.push(one(context, topic, may_create, &operations).await);
             }
             topics

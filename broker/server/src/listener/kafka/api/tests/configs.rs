@@ -113,6 +113,21 @@ async fn the_broker_tells_its_settings_by_kafkas_names_and_other_resources_are_r
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_request_gets_no_boundless_answer() {
+    let bench = bench().await;
+    bench.create("t", 1).await;
+    let resource =
+        DescribeConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text_of("t"));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 15_000]);
+    let answer = describe_configs::handle(&bench.context, request, 4).await;
+    let (told, refused): (Vec<_>, Vec<_>) = answer.results.iter().partition(|result| result.error_code == 0);
+    let settings: usize = told.iter().map(|result| result.configs.len()).sum();
+    assert!((330_000..331_000).contains(&settings), "{settings}");
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|result| code(result.error_code) == ErrorCode::PolicyViolation));
+}
+
 async fn increment(
     bench: &Bench,
     version: i16,

@@ -210,13 +210,14 @@ async fn a_partition_tells_its_producers() {
             .with_partition_indexes(indexes.to_vec())
     };
     let request =
-        DescribeProducersRequest::default().with_topics(vec![topic("t", &[0, 1, 2]), topic("u", &[0])]);
+        DescribeProducersRequest::default().with_topics(vec![topic("t", &[0, 1, 2, 0]), topic("u", &[0])]);
     let answer = seen(describe_producers::handle(&bench.context, request, 0).await, 0);
-    let [written, empty, absent] = &answer.topics[0].partitions[..] else { panic!("{answer:?}") };
+    let [written, empty, absent, again] = &answer.topics[0].partitions[..] else { panic!("{answer:?}") };
     let producer = &written.active_producers[0];
     let told =
         (producer.producer_id.0, producer.producer_epoch, producer.last_sequence, producer.last_timestamp);
     assert_eq!(told, (7, 2, 9, NOW_MS));
+    assert_eq!(code(again.error_code), ErrorCode::InvalidRequest);
     assert_eq!((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1));
     assert_eq!((empty.error_code, &empty.error_message, &empty.active_producers[..]), (0, &None, &[][..]));
     for missing in [absent, &answer.topics[1].partitions[0]] {

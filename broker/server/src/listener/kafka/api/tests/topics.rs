@@ -8,12 +8,14 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    MetadataRequest,
 };
 use uuid::Uuid;
 
-use super::super::{create_partitions, create_topics, delete_records, delete_topics};
+use super::super::{create_partitions, create_topics, delete_records, delete_topics, metadata};
 use super::*;
 
 fn topic(topic: &str, partitions: i32, factor: i16) -> CreatableTopic {
@@ -114,6 +116,29 @@ async fn each_impossible_topic_is_refused_alone_and_by_its_code() {
     let names: Vec<&str> = image.topics().map(|topic| topic.name.as_str()).collect();
     assert_eq!(names, ["good", "own", "there"]);
     assert_eq!(image.topic_named("own").unwrap().partitions, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_has_at_most_ten_thousand_topics() {
+    let bench = bench().await;
+    let topics = (0..10_001).map(|number| topic(&format!("t{number}"), 1, 1)).collect();
+    let request = CreateTopicsRequest::default().with_topics(topics).with_validate_only(true);
+    let answer = create_topics::handle(&bench.context, request, 7).await;
+    assert_eq!(answer.topics.len(), 10_001);
+    assert!(answer.topics.iter().all(|result| code(result.error_code) == ErrorCode::PolicyViolation));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_named_often_is_told_of_once() {
+    let bench = bench().await;
+    let id = bench.create("t", 1000).await;
+    let by_name = MetadataRequestTopic::default().with_name(Some(name("t")));
+    let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(id);
+    let named = [vec![by_name; 5_000], vec![by_id; 5_000]].concat();
+    let request = MetadataRequest::default().with_topics(Some(named));
+    let answer = seen(metadata::handle(&bench.context, request, 12).await, 12);
+    assert_eq!(answer.topics.len(), 2);
+    assert!(answer.topics.iter().all(|topic| topic.partitions.len() == 1000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
