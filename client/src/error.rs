@@ -246,6 +246,12 @@ pub enum ProduceError {
         /// The broker's words.
         message: String,
     },
+    /// Without acknowledgements: the brokers had not taken everything in time, so some records may be lost.
+    #[error("the brokers had not taken everything within {after:?}; unacknowledged records may be lost")]
+    NotTaken {
+        /// How long was waited.
+        after: std::time::Duration,
+    },
     /// The producer was closed or dropped before the record was acknowledged.
     #[error("the producer is closed")]
     Closed,
@@ -264,7 +270,12 @@ impl ProduceError {
 
     /// Whether the record may stand in the log although no acknowledgement came.
     pub fn may_be_written(&self) -> bool {
-        matches!(self, ProduceError::TimedOut { attempts: 1.., .. } | ProduceError::Closed)
+        matches!(
+            self,
+            ProduceError::TimedOut { attempts: 1.., .. }
+                | ProduceError::Closed
+                | ProduceError::NotTaken { .. }
+        )
     }
 
     /// The broker's error code, if it was the broker that refused.

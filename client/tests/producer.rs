@@ -304,6 +304,21 @@ async fn without_acknowledgements_sent_is_delivered() {
 }
 
 #[tokio::test]
+async fn without_acknowledgements_a_closed_producer_has_left_nothing_behind() {
+    for round in 0..20 {
+        let (fake, client) = Fake::with_topic(1).await;
+        let config = ProducerConfig { acks: Acks::None, ..ProducerConfig::default() };
+        let producer = client.producer(config).await.unwrap();
+        let large = "x".repeat(200_000);
+        for _ in 0..20 {
+            drop(producer.send(Record::new("t").value(&large)).await.unwrap());
+        }
+        producer.close().await.unwrap();
+        assert_eq!(fake.values("t", 0).len(), 20, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn without_idempotence_batches_carry_no_producer() {
     let (fake, client) = Fake::with_topic(1).await;
     let config = ProducerConfig { idempotence: Idempotence::Off, ..one_by_one() };

@@ -242,6 +242,10 @@ impl Sending {
         while !self.deliveries.is_empty() {
             self.settle_front().await;
         }
+        // What was settled above is not told again; what only the end can tell is.
+        if let Err(error @ ProduceError::NotTaken { .. }) = self.producer.clone().close().await {
+            self.first_error.get_or_insert(error);
+        }
         let error = self.first_error.clone()?;
         let failed = self.summary.failed;
         let exit = CliError::from(error.clone()).exit;

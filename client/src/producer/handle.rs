@@ -7,7 +7,7 @@ use tokio::sync::TryAcquireError;
 use crate::client::Client;
 use crate::error::ProduceError;
 use crate::producer::batch::Identity;
-use crate::producer::config::ProducerConfig;
+use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::Delivery;
 use crate::producer::record::Record;
 use crate::producer::shared::{Shared, housekeeping};
@@ -137,12 +137,19 @@ impl Producer {
         first_error
     }
 
-    /// Flushes, then ends the producer with all its clones: later sends fail with [`ProduceError::Closed`].
+    /// Flushes, then ends the producer with all its clones: later sends fail with [`ProduceError::Closed`]. With
+    /// [`Acks::None`] it also waits, for at most the request timeout, until the brokers have taken everything.
     ///
     /// # Errors
     /// As [`Producer::flush`].
     pub async fn close(self) -> Result<(), ProduceError> {
-        let flushed = self.flush().await;
+        let mut flushed = self.flush().await;
+        let shared = &self.handle.shared;
+        if shared.config.acks == Acks::None && !*shared.closed.borrow() {
+            let timeout = shared.client.config().request_timeout;
+            let finished = tokio::time::timeout(timeout, shared.finish()).await;
+            flushed = flushed.and(finished.map_err(|_| ProduceError::NotTaken { after: timeout }));
+        }
         self.handle.shared.close(&ProduceError::Closed);
         flushed
     }

@@ -32,6 +32,10 @@ pub(crate) async fn run(shared: Arc<Shared>, sender: Arc<BrokerSender>) {
             }
         };
         tracing::debug!(broker = sender.broker.0, reason, "produce stream ended");
+        if sender.is_finishing() {
+            sender.set_finished();
+            return;
+        }
         lose(&shared, &sender, &reason);
         sender.set_trouble(Some(reason));
         attempt = if served == Served::Answers { 0 } else { attempt + 1 };

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::task::AtomicWaker;
 use highwater_proto::{BrokerId, grpc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep};
 
 use crate::producer::config::Acks;
@@ -40,6 +41,10 @@ pub(crate) struct BrokerSender {
     trouble: Mutex<Option<String>>,
     /// Tells the link that its connection is to be given up.
     pub(crate) broken: Notify,
+    /// Nothing more comes: the stream ends once it has sent what is listed.
+    finishing: AtomicBool,
+    /// Whether the broker has taken all of a stream that ended so.
+    finished: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +83,29 @@ impl BrokerSender {
             wake_stream: AtomicWaker::new(),
             trouble: Mutex::default(),
             broken: Notify::new(),
+            finishing: AtomicBool::new(false),
+            finished: watch::Sender::new(false),
         }
+    }
+
+    /// Ends the stream after what is listed, and waits until the broker has taken all of it or the link gave up. Without
+    /// acknowledgements this is the only way to know that nothing is left in a buffer here.
+    pub(crate) async fn finish(&self) {
+        self.finishing.store(true, Ordering::Release);
+        self.wake_stream.wake();
+        let mut finished = self.finished.subscribe();
+        // The sender of this channel is `self`, so it cannot end before.
+        let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    /// Whether [`BrokerSender::finish`] was called.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Acquire)
+    }
+
+    /// The broker has ended the stream.
+    pub(crate) fn set_finished(&self) {
+        self.finished.send_replace(true);
     }
 
     /// Notes why the broker cannot be reached; `None` when it can.
@@ -293,6 +320,9 @@ impl Stream for RequestStream {
                 return Poll::Ready(Some(request));
             }
             if self.is_over() {
+                return Poll::Ready(None);
+            }
+            if self.sender.is_finishing() && next_due.is_none() {
                 return Poll::Ready(None);
             }
             match next_due {

@@ -197,6 +197,15 @@ impl Shared {
         }
     }
 
+    /// Ends every connection after what was handed to it, and waits until the brokers have taken it.
+    pub(crate) async fn finish(&self) {
+        let senders: Vec<_> =
+            self.senders.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for sender in senders {
+            sender.finish().await;
+        }
+    }
+
     /// Why nothing can be sent any more.
     pub(crate) fn ending(&self) -> ProduceError {
         self.fenced.get().cloned().unwrap_or(ProduceError::Closed)
