@@ -25,7 +25,11 @@ pub fn kafka_request(input: &[u8]) {
     match rest.split_first_chunk::<8>() {
         Some((seed, changes)) if making % 2 == 1 => {
             let mut numbers = Numbers(u64::from_le_bytes(*seed));
-            let mut body = generate::body(request, version, KnownTags::Sent, &mut numbers);
+            let mut body = if making & 2 == 0 {
+                generate::body(request, version, KnownTags::Sent, &mut numbers)
+            } else {
+                generate::telling_body(request.api_key, version, &mut numbers)
+            };
             for [high, low, value] in changes.as_chunks::<3>().0 {
                 let place = usize::from(u16::from_be_bytes([*high, *low])) % (body.len() + 1);
                 match body.get_mut(place) {

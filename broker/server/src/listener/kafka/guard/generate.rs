@@ -3,7 +3,7 @@
 use super::schema::{Kind, Null, Request, Struct};
 
 /// A stream of numbers that looks random and is the same for the same seed (splitmix64).
-pub(in crate::listener::kafka::guard) struct Numbers(pub(in crate::listener::kafka::guard) u64);
+pub(in crate::listener::kafka) struct Numbers(pub(in crate::listener::kafka) u64);
 
 impl Numbers {
     pub(in crate::listener::kafka::guard) fn next(&mut self) -> u64 {
@@ -31,6 +31,45 @@ pub(in crate::listener::kafka::guard) enum KnownTags {
     LeftOut,
 }
 
+/// What a body's fields hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::listener::kafka::guard) enum Contents {
+    /// Anything of the field's type.
+    Noise,
+    /// What means something to a handler, or nearly does.
+    Telling,
+}
+
+/// Texts that mean something to some handler.
+const TEXTS: &[&str] = &[
+    "t",
+    "u",
+    "absent",
+    "a b",
+    "",
+    "1",
+    "retention.ms",
+    "cleanup.policy",
+    "compact",
+    "77",
+    "durability",
+    "__x",
+];
+/// Numbers at the edges of what handlers take.
+const NUMBERS: &[i64] = &[-1, 0, 1, 2, 3, 7, -2, i16::MAX as i64, i32::MIN as i64, i32::MAX as i64, i64::MAX];
+
+/// A legal body of a request in this version, for the handlers.
+pub(in crate::listener::kafka) fn telling_body(api_key: i16, version: i16, numbers: &mut Numbers) -> Vec<u8> {
+    let request = super::requests::REQUESTS.iter().find(|request| request.api_key == api_key);
+    let request = request.expect("every API that is served has its shape in the table");
+    let compact = version >= request.flexible;
+    let known = KnownTags::Sent;
+    let contents = Contents::Telling;
+    let mut writer = Writer { numbers, out: Vec::new(), version, compact, known, contents };
+    writer.structure(request.body);
+    writer.out
+}
+
 /// A legal body of a request.
 pub(in crate::listener::kafka::guard) fn body(
     request: &Request,
@@ -39,7 +78,8 @@ pub(in crate::listener::kafka::guard) fn body(
     numbers: &mut Numbers,
 ) -> Vec<u8> {
     let compact = version >= request.flexible;
-    let mut writer = Writer { numbers, out: Vec::new(), version, compact, known };
+    let contents = Contents::Noise;
+    let mut writer = Writer { numbers, out: Vec::new(), version, compact, known, contents };
     writer.structure(request.body);
     writer.out
 }
@@ -50,6 +90,7 @@ struct Writer<'a> {
     version: i16,
     compact: bool,
     known: KnownTags,
+    contents: Contents,
 }
 
 impl Writer<'_> {
@@ -65,6 +106,18 @@ impl Writer<'_> {
 
     fn field(&mut self, kind: &Kind) {
         match *kind {
+            Kind::Fixed(bytes) if self.contents == Contents::Telling => {
+                let number = NUMBERS[self.numbers.below(NUMBERS.len())];
+                let wide = [[0; 8], number.to_be_bytes()].concat();
+                self.out.extend(&wide[16 - bytes..]);
+            }
+            Kind::Text(null) if self.contents == Contents::Telling => {
+                if !self.null(null, 2) {
+                    let text = TEXTS[self.numbers.below(TEXTS.len())];
+                    self.count(text.len(), 2);
+                    self.out.extend(text.as_bytes());
+                }
+            }
             // The codec gives booleans back as 0 or 1.
             Kind::Fixed(1) => self.out.push((self.numbers.next() & 1) as u8),
             Kind::Fixed(bytes) => self.random_bytes(bytes),

@@ -21,4 +21,6 @@ mod tests;
 
 #[cfg(fuzzing)]
 pub use fuzz::kafka_request;
+#[cfg(test)]
+pub(in crate::listener::kafka) use generate::{Numbers, telling_body};
 pub(in crate::listener::kafka) use walk::check;

@@ -1,5 +1,6 @@
 //! The administrators' handlers against a broker in this process, in every version whose shape differs.
 
+mod any_request;
 mod configs;
 mod looks;
 mod topics;
