@@ -7,5 +7,7 @@ mod hostile;
 mod order;
 #[path = "kafka/reads.rs"]
 mod reads;
+#[path = "kafka/sendfile.rs"]
+mod sendfile;
 #[path = "kafka/wire.rs"]
 mod wire;

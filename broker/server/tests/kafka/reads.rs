@@ -42,7 +42,7 @@ fn partitions(response: FetchResponse) -> Vec<PartitionData> {
     response.responses.into_iter().flat_map(|topic| topic.partitions).collect()
 }
 
-fn values(records: &Option<Bytes>) -> Vec<(i64, String)> {
+pub fn values(records: &Option<Bytes>) -> Vec<(i64, String)> {
     let mut found = Vec::new();
     for whole in batches(records.clone().unwrap_or_default()) {
         for record in decode_records(&whole.unwrap(), &DecodeLimits::default()).unwrap() {
@@ -245,7 +245,7 @@ async fn stored_batches_leave_as_they_are_but_for_offset_and_epoch() {
     assert_eq!(&stored[16..], &sent[16..]);
 }
 
-/// A frame that asks for everything in partition 0.
+/// A frame that asks for everything in partition 0, from the beginning.
 pub fn fetch_all(wire: &mut Wire, topic: &str) -> Bytes {
     wire.frame(ApiKey::Fetch, 12, &fetch(topic, &[(0, 0, 50 << 20)]).with_max_bytes(50 << 20))
 }

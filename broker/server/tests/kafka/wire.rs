@@ -29,6 +29,10 @@ impl Bench {
         let mut config = BrokerConfig::ephemeral(directory.path());
         change(&mut config);
         let broker = Broker::start(config).await.unwrap();
+        Bench::of(directory, broker)
+    }
+
+    pub fn of(directory: tempfile::TempDir, broker: Broker) -> Bench {
         Bench { _directory: directory, broker }
     }
 
