@@ -4,8 +4,8 @@ use super::error::GuardError;
 use super::requests::REQUESTS;
 use super::schema::{Field, Kind, Lengths, Null, Request, Struct};
 
-/// Most elements in all arrays of a request. The codec's largest element takes about 200 bytes, so a request costs at
-/// most some 40 MB whatever it says.
+/// Most elements in all arrays of a request. The codec's largest element takes about 110 bytes, so a request costs at
+/// most some 25 MB beside its own bytes, whatever it says.
 const OBJECTS_MAX: u32 = 200_000;
 
 /// Most tagged fields of a request.
