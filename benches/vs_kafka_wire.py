@@ -3,7 +3,7 @@
 
     apt-get install librdkafka-dev gcc
     benches/vs_kafka_wire.py --kafka 127.0.0.1:19092 --kafka-pid PID --highwater target/release/highwater --data-dir DIR
-                             [--only produce1,fetch4,latency] [--rounds 3]
+                             [--only 1,4,latency] [--rounds 3]
 
 Kafka must be running already, warmed for a minute. Highwater is started here, over DIR. The load is `rdkafka_load.c`,
 compiled here. The two take turns; memory is faulted in before every timed run. Prints the medians of the rounds, the

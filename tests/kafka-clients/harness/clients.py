@@ -112,8 +112,7 @@ def java(main):
 
 NO_ADMIN = {name: "kcat does not administrate" for name in ("topics", "configs", "delete-records", "errors", "cluster")}
 NO_GRPC_ADMIN = {name: "its own protocol, tested elsewhere"
-                 for name in ("acks", "idempotent", "list-offsets", "topics", "configs", "delete-records", "errors",
-                              "cluster")}
+                 for name in ("idempotent", "list-offsets", "topics", "configs", "delete-records", "errors", "cluster")}
 
 CLIENTS = [
     Client("confluent-kafka", install_nothing, python("confluent.py")),
