@@ -31,6 +31,19 @@ batch_decode)
         done
     done
     ;;
+kafka_request)
+    # The first byte picks the API and its version, by its place in the guard's list; the second, 0, says "as it is".
+    sed -n 's/^ *Request::new(\([0-9]*\), (\([0-9]*\), \([0-9]*\)).*/\1 \2 \3/p' \
+        "$here/../broker/server/src/listener/kafka/guard/requests.rs" \
+        | while read -r key low high; do for version in $(seq "$low" "$high"); do echo "$key-v$version"; done; done \
+        | { place=0; while read -r which; do
+            for seed in "$here/seeds/kafka_request/$which"-*.bin; do
+                [ -e "$seed" ] || continue
+                { printf "\\x$(printf %02x "$place")\\x00"; cat "$seed"; } > "$corpus/$(basename "$seed")"
+            done
+            place=$((place + 1))
+        done; }
+    ;;
 esac
 
 exec "$build/$triple/release/$target" "$corpus" -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=64 \

@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import wire
+from capture import Capture
 
 
 class Cluster:
@@ -65,20 +66,31 @@ class Cluster:
 
 
 class Highwater(Cluster):
-    """`highwater dev` with a data folder of its own, stopped in order at the end."""
+    """`highwater dev` with a data folder of its own, stopped in order at the end.
 
-    def __init__(self, binary, more=()):
+    With `capture`, a folder, clients are told a proxy's address, and it keeps what they send.
+    """
+
+    def __init__(self, binary, capture=None):
         self.folder = tempfile.TemporaryDirectory(prefix="highwater-clients-")
         self.log = open(os.path.join(self.folder.name, "log"), "wb+")
         command = [binary, "dev", "--kafka", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                   "--output", "json", "--data-dir", os.path.join(self.folder.name, "data"), *more]
+                   "--output", "json", "--data-dir", os.path.join(self.folder.name, "data")]
+        proxy = Capture(capture) if capture else None
+        if proxy:
+            addresses = {f"listener.{name}": "127.0.0.1:0" for name in ("kafka", "grpc", "admin")}
+            command = [binary, "broker", "--output", "json", "--data-dir", os.path.join(self.folder.name, "data"), *(
+                word for name, value in {**addresses, "advertised.kafka": proxy.address}.items()
+                for word in ("--set", f"{name}={value}"))]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
             raise SystemExit(f"highwater did not start: {self.log_tail()}")
         ready = json.loads(line)
-        super().__init__(ready["kafka"], ready["grpc"], binary, self.process.pid)
+        if proxy:
+            proxy.start(ready["kafka"])
+        super().__init__(proxy.address if proxy else ready["kafka"], ready["grpc"], binary, self.process.pid)
 
     def create_topic(self, name, partitions=1, configs=None):
         """By Highwater's own command line, over its other protocol."""

@@ -91,6 +91,7 @@ def arguments():
     parser.add_argument("--bootstrap", help="HOST:PORT of a broker that runs already")
     parser.add_argument("--highwater", help="the binary; a broker is started for this run")
     parser.add_argument("--scenario", action="append", help="only these scenarios")
+    parser.add_argument("--capture", help="a folder for the requests that the clients send; with --highwater")
     parser.add_argument("--jobs", type=int, default=2, help="clients at a time")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--write-docs", action="store_true", help="only write docs/kafka-clients.md from the results")
@@ -110,7 +111,7 @@ def main():
         sys.exit(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(known)}, java-tools, interop")
     began, report, run_id = time.monotonic(), Report(), secrets.token_hex(3)
     with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Highwater(args.highwater)) if args.highwater else Cluster(args.bootstrap)
+        cluster = stack.enter_context(Highwater(args.highwater, args.capture)) if args.highwater else Cluster(args.bootstrap)
         everything(args, report, cluster, known, run_id)
         if args.highwater and cluster.process.poll() is not None:
             report.add("highwater", "alive", "fail", f"the broker ended: {cluster.log_tail()}")
