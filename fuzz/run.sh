@@ -44,6 +44,15 @@ kafka_request)
             place=$((place + 1))
         done; }
     ;;
+kafka_connection)
+    # Two leading bytes: the seed of the cuts, and 0 for the frames as they came, 1 for another order.
+    for seed in "$here"/seeds/kafka_connection/*; do
+        name=$(basename "$seed")
+        for mode in 0 1; do
+            { printf "\\x07\\x0$mode"; cat "$seed"; } > "$corpus/$name.$mode"
+        done
+    done
+    ;;
 esac
 
 exec "$build/$triple/release/$target" "$corpus" -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=64 \

@@ -1,4 +1,5 @@
-"""A proxy that keeps what real clients send: request bodies, a few of each API and version, as seeds for the fuzzer."""
+"""A proxy that keeps what real clients send, as seeds for the fuzzers: request bodies, a few of each API and version, and
+what whole connections sent, one of each set of APIs and versions."""
 import pathlib
 import socket
 import struct
@@ -7,15 +8,19 @@ import threading
 import wire
 
 EACH_MAX, BYTES_MAX = 4, 1024
+CONNECTION_BYTES_MAX = 6 * 1024
 
 
 class Capture:
-    """Listens at `address`; `folder` gets `KEY-vVERSION-N.bin`, the body without its header."""
+    """Listens at `address`; `folder` gets `kafka_request/KEY-vVERSION-N.bin`, bodies without their headers, and
+    `kafka_connection/N.bin`, whole frames from a connection's beginning."""
 
     def __init__(self, folder):
         self.folder, self.target = pathlib.Path(folder), None
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for target in ("kafka_request", "kafka_connection"):
+            (self.folder / target).mkdir(parents=True, exist_ok=True)
         self.names, self.kept, self.lock = wire.api_names(), {}, threading.Lock()
+        self.connections = set()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
 
@@ -35,7 +40,7 @@ class Capture:
             threading.Thread(target=self.pump, args=(broker, client, False), daemon=True).start()
 
     def pump(self, source, sink, keep):
-        buffered = b""
+        buffered, beginning = b"", b""
         try:
             while True:
                 data = source.recv(1 << 18)
@@ -44,9 +49,12 @@ class Capture:
                 sink.sendall(data)
                 if keep:
                     buffered = self.take(buffered + data)
+                    beginning += data[:CONNECTION_BYTES_MAX - len(beginning)]
         except OSError:
             pass
         finally:
+            if keep:
+                self.keep_connection(beginning)
             for one in (source, sink):
                 try:
                     one.shutdown(socket.SHUT_RDWR)
@@ -79,5 +87,20 @@ class Capture:
             kept = self.kept.setdefault((key, version), set())
             # One of each length says more than many that differ in a name.
             if len(kept) < EACH_MAX and len(body) not in kept:
-                (self.folder / f"{key}-v{version}-{len(kept)}.bin").write_bytes(body)
+                (self.folder / "kafka_request" / f"{key}-v{version}-{len(kept)}.bin").write_bytes(body)
                 kept.add(len(body))
+
+    def keep_connection(self, beginning):
+        at, apis = 0, set()
+        while at + 8 <= len(beginning):
+            size, key, version = struct.unpack_from(">ihh", beginning, at)
+            if at + 4 + size > len(beginning):
+                break
+            apis.add((key, version))
+            at += 4 + size
+        with self.lock:
+            # What is asked tells connections apart; how often it is asked does not.
+            if apis and frozenset(apis) not in self.connections:
+                name = f"{len(self.connections):03}.bin"
+                self.connections.add(frozenset(apis))
+                (self.folder / "kafka_connection" / name).write_bytes(beginning[:at])

@@ -179,7 +179,8 @@ impl FrameReader {
                 if size > SMALL_FRAME_BYTES && self.reserved.is_none() {
                     self.reserved = Some(self.memory.reserve(size).await);
                 }
-                LENGTH_BYTES + size - self.buffer.len()
+                // No more ahead than has come, or a client could have memory by announcing and never sending.
+                (LENGTH_BYTES + size - self.buffer.len()).min(self.buffer.len().max(READ_BYTES_MAX))
             }
             _ => self.usual,
         };
@@ -217,6 +218,18 @@ mod tests {
             assert_eq!(frames, ["abc", "d"].map(Bytes::from), "cut at {cut}");
             assert!(!reader.is_midway());
         }
+    }
+
+    #[tokio::test]
+    async fn room_is_made_as_bytes_come_and_not_as_they_are_announced() {
+        let mut reader = FrameReader::new(100 << 20, FrameMemory::new(100 << 20));
+        reader.feed(&(90_i32 << 20).to_be_bytes());
+        reader.make_room().await;
+        assert!(reader.buffer.capacity() <= 2 * READ_BYTES_MAX, "{}", reader.buffer.capacity());
+        reader.feed(&vec![0; 8 << 20]);
+        reader.make_room().await;
+        assert!(reader.buffer.capacity() <= 24 << 20, "{}", reader.buffer.capacity());
+        assert!(reader.buffer.capacity() - reader.buffer.len() >= READ_BYTES_MAX);
     }
 
     #[test]
