@@ -4,6 +4,7 @@
 //! gives the figures of `docs/measurements.md`. Instruction counts are what is compared between commits, because they do not
 //! depend on what else the machine does; times are for people.
 
+pub mod cold_log;
 pub mod flags;
 pub mod sample;
 pub mod scratch_log;

@@ -68,8 +68,7 @@ impl ScratchLog {
         let _ = self.log.flush().expect("the disk takes it");
     }
 
-    /// Gives up all that was written and makes its segments ready to be written over, as the broker does in the
-    /// background.
+    /// Gives up all that was written, so that its segments can be written over.
     ///
     /// # Panics
     /// When the disk does not let it.
@@ -77,7 +76,6 @@ impl ScratchLog {
         self.flush();
         let end = self.log.log_end();
         self.log.delete_records(end, end).expect("the log's start can move to its end");
-        while self.dir.prepare_pool().expect("a retired segment can be zeroed") {}
         while self.dir.sweep(16).expect("a file can be removed") > 0 {}
     }
 

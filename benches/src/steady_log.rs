@@ -106,7 +106,6 @@ impl SteadyLog {
         let end = self.log.flush().expect("the disk takes it").get();
         self.log.checkpoint().expect("the disk takes it");
         self.log.retain(NOW_MS, end).expect("the oldest segments can go");
-        while self.dir.prepare_pool().expect("the disk takes it") {}
         self.dir.sweep(100).expect("removed files can go");
     }
 

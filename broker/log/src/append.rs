@@ -4,22 +4,22 @@
 //! writes over the same place. Appended is not durable: that takes a flush.
 
 use std::io::IoSlice;
-use std::path::Path;
 use std::sync::Arc;
 
-use highwater_env::DiskFile;
 use highwater_proto::record::{
     BatchHeader, HEADER_BYTES, STAMP_BYTES, TimestampType, restamp_append_time, stamp,
 };
 use highwater_proto::{LeaderEpoch, Offset};
 
+use crate::attest::Attester;
 use crate::counters;
 use crate::epochs::Change;
 use crate::error::{IoFault, fault};
 use crate::log::{Health, PartitionLog, RottenRange};
 use crate::open::remove_segment_files;
+use crate::pool::Space;
 use crate::producers::{ProducerError, ProducerVerdict};
-use crate::segment::{Active, IndexBuilder, IndexOnDisk, Sealed, SegmentReader};
+use crate::segment::{Active, IndexBuilder, IndexOnDisk, Sealed, SegmentName, SegmentReader};
 use crate::state::Ending;
 
 /// A young segment's first space; doubled as it fills.
@@ -140,6 +140,7 @@ impl PartitionLog {
         if self.config.timestamp_type == TimestampType::LogAppendTime {
             let front = restamp_append_time(batch, self.log_end, epoch, now_ms);
             stored.max_timestamp_ms = now_ms;
+            stored.crc = stored_crc(&front);
             self.write_batch(&[IoSlice::new(&front), IoSlice::new(&batch[HEADER_BYTES..])], &stored, now_ms)
         } else {
             let front = stamp(header, self.log_end, epoch);
@@ -191,7 +192,7 @@ impl PartitionLog {
         if self.must_roll(stored, now_ms) {
             // A segment begins where the one before it ends, unless a gap is too wide for relative offsets.
             let near = stored.last_offset().0 - self.log_end.0 <= i64::from(i32::MAX);
-            self.roll_at(if near { self.log_end } else { stored.base_offset }, now_ms)?;
+            self.roll_at(if near { self.log_end } else { stored.base_offset }, bytes, now_ms)?;
         }
         let segment_bytes_max = self.config.segment_bytes_max;
         let active = self.active.as_mut().expect("rolled if there was none");
@@ -200,11 +201,7 @@ impl PartitionLog {
         if active.spoilt_bytes > position + bytes {
             active.clean_spoilt(position)?;
         }
-        let file = active.file().get_to_write().map_err(fault("open", &active.reader.log_path))?;
-        if let Err(error) = file.write_at(position, slices) {
-            active.spoilt_bytes = active.spoilt_bytes.max(position + bytes);
-            return Err(fault("write", &active.reader.log_path)(error).into());
-        }
+        active.write(slices, stored)?;
         active.index.push(position, stored);
         active.data_bytes += bytes;
         if active.data_bytes >= active.spoilt_bytes {
@@ -227,6 +224,9 @@ impl PartitionLog {
     /// Whether the batch must open a segment: there is none, or it is full, too old, or its offsets run out (M-27).
     fn must_roll(&self, stored: &BatchHeader, now_ms: i64) -> bool {
         let Some(active) = &self.active else { return true };
+        if active.data_bytes + stored.size_bytes() as u64 > active.limit_bytes {
+            return true;
+        }
         if active.data_bytes == 0 {
             return stored.last_offset().0 - active.base().0 > i64::from(i32::MAX);
         }
@@ -243,16 +243,19 @@ impl PartitionLog {
     pub fn roll(&mut self, now_ms: i64) -> Result<(), AppendError> {
         self.check_appendable()?;
         if self.active.as_ref().is_some_and(|active| active.data_bytes > 0) {
-            self.roll_at(self.log_end, now_ms)?;
+            self.roll_at(self.log_end, 0, now_ms)?;
         }
         Ok(())
     }
 
-    fn roll_at(&mut self, base: Offset, now_ms: i64) -> Result<(), AppendError> {
+    /// Opens a segment whose first batch takes `first_bytes`, or is not known yet.
+    fn roll_at(&mut self, base: Offset, first_bytes: u64, now_ms: i64) -> Result<(), AppendError> {
         self.create_directory()?;
-        let full =
-            self.active.as_ref().is_some_and(|old| old.data_bytes >= self.config.segment_bytes_max / 2);
-        let new = self.create_segment(base, now_ms, if full { Space::Pooled } else { Space::Fresh })?;
+        let segment_bytes_max = self.config.segment_bytes_max;
+        let full = self.active.as_ref().is_some_and(|old| old.data_bytes >= segment_bytes_max / 2);
+        // A partition that fills its segments writes them over retired ones, if there are any.
+        let old_space = if full && first_bytes <= segment_bytes_max { self.old_space(base) } else { None };
+        let new = self.create_segment(base, old_space, now_ms)?;
         self.unflushed.directory = true;
         if let Some(old) = self.active.replace(new) {
             counters::add(&self.shared.counters.segments_rolled, 1);
@@ -274,17 +277,38 @@ impl PartitionLog {
         self.write_state(Ending::Open).map(|_| ())
     }
 
-    fn create_segment(&self, base: Offset, now_ms: i64, space: Space) -> Result<Active, IoFault> {
-        let reader =
-            SegmentReader::new(&self.shared, &self.directory, base, self.config.index_interval_bytes);
-        let (file, allocated_bytes) = self.segment_file(&reader.log_path, space)?;
-        reader.file.put(file);
+    fn old_space(&self, base: Offset) -> Option<Space> {
+        let name = |id| self.directory.join(SegmentName { base, id: Some(id) }.file_name());
+        match self.shared.pool.take(self.config.segment_bytes_max, name) {
+            Ok(space) => space,
+            Err(error) => {
+                tracing::warn!(%error, "the pool gives nothing");
+                None
+            }
+        }
+    }
+
+    fn create_segment(&self, base: Offset, space: Option<Space>, now_ms: i64) -> Result<Active, IoFault> {
+        let interval = self.config.index_interval_bytes;
+        let name = SegmentName { base, id: space.as_ref().map(|space| space.id) };
+        let reader = SegmentReader::new(&self.shared, &self.directory, name, interval);
+        let attester = space.as_ref().map(|space| Attester::new(space.id, base, space.page_at));
+        let space_bytes = space.as_ref().map(|space| space.page_at);
+        reader.file.put(match space {
+            Some(space) => {
+                counters::add(&self.shared.counters.segments_recycled, 1);
+                space.file
+            }
+            None => self.shared.create_fresh(&reader.log_path)?,
+        });
         Ok(Active {
-            index: IndexBuilder::new(base, self.config.index_interval_bytes),
+            index: IndexBuilder::new(base, interval),
             reader,
             data_bytes: 0,
             opened_bytes: 0,
-            allocated_bytes,
+            allocated_bytes: space_bytes.unwrap_or(0),
+            limit_bytes: space_bytes.unwrap_or(u64::MAX),
+            attester,
             spoilt_bytes: 0,
             created_ms: now_ms,
             entries_written: 0,
@@ -293,28 +317,11 @@ impl PartitionLog {
         })
     }
 
-    /// A file for a new segment with as much space as it has. A partition that fills its segments gets a zeroed one from
-    /// the pool, if there is one: its blocks exist, so syncs are cheaper.
-    fn segment_file(&self, path: &Path, space: Space) -> Result<(Arc<dyn DiskFile>, u64), IoFault> {
-        if space == Space::Pooled {
-            let segment_bytes = self.config.segment_bytes_max;
-            match self.shared.pool.take(path, segment_bytes / 2, segment_bytes.saturating_mul(2)) {
-                Ok(Some(pooled)) => {
-                    counters::add(&self.shared.counters.segments_recycled, 1);
-                    return Ok(pooled);
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "the pool gives nothing"),
-            }
-        }
-        Ok((self.shared.create_fresh(path)?, 0))
-    }
-
     pub(crate) fn seal(&mut self, old: Active) {
         if old.data_bytes == 0 {
             // Nothing was ever written to it, or an append to it failed: its name must not stay.
             old.reader.retire();
-            if let Err(error) = remove_segment_files(&self.shared, &self.directory, old.base()) {
+            if let Err(error) = remove_segment_files(&self.shared, &self.directory, &old.reader) {
                 tracing::warn!(%error, "an empty segment stays");
             }
             return;
@@ -333,14 +340,36 @@ impl PartitionLog {
     }
 }
 
-/// Where a new segment's space comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Space {
-    Fresh,
-    Pooled,
+/// The checksum in a batch's header.
+fn stored_crc(front: &[u8; HEADER_BYTES]) -> u32 {
+    u32::from_be_bytes([front[17], front[18], front[19], front[20]])
 }
 
 impl Active {
+    /// Writes a batch behind the data, and what it takes for it to count. After an error it does not.
+    fn write(&mut self, slices: &[IoSlice<'_>], stored: &BatchHeader) -> Result<(), IoFault> {
+        static ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
+        let (position, path) = (self.data_bytes, &self.reader.log_path);
+        let end = position + stored.size_bytes() as u64;
+        let file = self.file().get_to_write().map_err(fault("open", path))?;
+        let Some(attester) = &mut self.attester else {
+            return file.write_at(position, slices).map_err(|error| {
+                self.spoilt_bytes = self.spoilt_bytes.max(end);
+                fault("write", path)(error)
+            });
+        };
+        let padding = IoSlice::new(&ZEROS[..attester.padding_bytes(end)]);
+        let written = match *slices {
+            [whole] => file.write_at(position, &[whole, padding]),
+            [front, body] => file.write_at(position, &[front, body, padding]),
+            _ => unreachable!("a batch comes whole, or as its front and the rest"),
+        };
+        let step = attester.step(stored);
+        written.and_then(|()| step.write.run(&*file)).map_err(fault("write", path))?;
+        attester.advance(step);
+        Ok(())
+    }
+
     /// Makes sure that bytes up to `end` have their space.
     fn reserve(&mut self, end: u64, segment_bytes_max: u64) -> Result<(), IoFault> {
         if end <= self.allocated_bytes {

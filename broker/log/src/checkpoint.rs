@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use highwater_proto::Offset;
 
+use crate::attest;
 use crate::error::{IoFault, fault};
 use crate::flush::{Durable, FlushError};
 use crate::index::{self, ENTRY_BYTES, IndexEntry, IndexHeader, Seal};
@@ -90,7 +91,7 @@ impl CheckpointTicket {
         for write in &self.indexes {
             write.run(&self.shared).map_err(fault("write", &write.reader.index_path))?;
             if write.header.seal == Seal::Sealed {
-                trim(&self.shared, &write.reader.log_path, write.header.data_bytes)?;
+                trim(&self.shared, &write.reader, write.header.data_bytes)?;
             }
         }
         if let Some((end, bytes)) = &self.snapshot {
@@ -121,8 +122,13 @@ fn write_snapshot(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), IoFa
 }
 
 /// Gives back the space that was reserved beyond a sealed segment's data. Nobody reads there, so live maps don't mind.
-fn trim(shared: &Shared, path: &Path, data_bytes: u64) -> Result<(), IoFault> {
+fn trim(shared: &Shared, reader: &SegmentReader, data_bytes: u64) -> Result<(), IoFault> {
+    let path = &reader.log_path;
     let file = shared.open(path).map_err(fault("open", path))?;
+    if reader.id.is_some() {
+        // It ends in its attesting page, and is better kept for its next life unless much of it is empty.
+        return attest::shrink(&*file, data_bytes).map_err(fault("shorten", path));
+    }
     if file.len().map_err(fault("measure", path))? > data_bytes {
         file.truncate(data_bytes).map_err(fault("truncate", path))?;
     }
@@ -292,7 +298,7 @@ impl PartitionLog {
         }
         if let Some(active) = &mut self.active {
             // Not synced: if it is undone, there are zeros.
-            trim(&self.shared, &active.reader.log_path, active.data_bytes)?;
+            trim(&self.shared, &active.reader, active.data_bytes)?;
         }
         let file = self.write_state(Ending::Clean)?;
         file.sync_data().map_err(fault("sync", &self.directory.join(STATE_FILE)))?;

@@ -23,7 +23,7 @@ use highwater_proto::{Offset, ProducerId};
 use crate::error::{IoFault, fault};
 use crate::index::IndexEntry;
 use crate::log::{CLEANED_SUFFIX, Health, Marker, PartitionLog, Shared};
-use crate::segment::{IndexBuilder, IndexOnDisk, SegmentReader};
+use crate::segment::{IndexBuilder, IndexOnDisk, SegmentName, SegmentReader, file_name};
 
 /// Keys are learnt until they take this much memory; what comes after is compacted the next time.
 const KEYS_BYTES_MAX: usize = 128 << 20;
@@ -201,10 +201,14 @@ impl PartitionLog {
         }
         disk.sync_dir(directory).map_err(fault("sync", directory))?;
         old.retire();
-        disk.rename(&cleaned.path, &old.log_path).map_err(fault("rename", &cleaned.path))?;
-        self.unflushed.directory = true;
         let interval = self.config.index_interval_bytes;
-        let reader = SegmentReader::new(&self.shared, directory, old.base, interval);
+        let reader = SegmentReader::new(&self.shared, directory, SegmentName::plain(old.base), interval);
+        disk.rename(&cleaned.path, &reader.log_path).map_err(fault("rename", &cleaned.path))?;
+        if old.id.is_some() {
+            // Where both are there after a crash, the plain one counts.
+            disk.remove_file(&old.log_path).map_err(fault("remove", &old.log_path))?;
+        }
+        self.unflushed.directory = true;
         reader.set_index(Arc::new(cleaned.entries), IndexOnDisk::Unwritten);
         let sealed = &mut self.sealed[at];
         sealed.reader = reader;
@@ -332,7 +336,8 @@ impl CompactionTicket {
 
     /// Begins a copy with the batches before the first one that changes.
     fn start_copy(&self, source: &Source, before: &[u8]) -> Result<Copy, IoFault> {
-        let path = source.reader.log_path.with_extension(&CLEANED_SUFFIX[1..]);
+        let directory = source.reader.log_path.parent().expect("a segment lies in its partition's directory");
+        let path = directory.join(file_name(source.reader.base, CLEANED_SUFFIX));
         let file = self.shared.create_fresh(&path)?;
         let index = IndexBuilder::new(source.reader.base, self.index_interval_bytes);
         let mut copy = Copy { file, path, index, position: 0 };

@@ -85,7 +85,7 @@ pub struct LogDirConfig {
     pub index_cache_bytes_max: usize,
     /// At most this many of the files that are written stay open, and those with unsynced bytes on top.
     pub open_files_max: usize,
-    /// At most this many prepared segments wait in the pool.
+    /// At most this many retired segments wait in the pool.
     pub pool_segments_max: usize,
     /// At most this many bytes wait in the pool.
     pub pool_bytes_max: u64,
@@ -100,7 +100,7 @@ impl LogDirConfig {
             maps_max: 4096,
             index_cache_bytes_max: 256 << 20,
             open_files_max: 1024,
-            pool_segments_max: 4,
+            pool_segments_max: 256,
             pool_bytes_max: 1 << 30,
         }
     }

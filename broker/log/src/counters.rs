@@ -30,7 +30,7 @@ counters! {
     indexes_rebuilt,
     /// Segments rolled.
     segments_rolled,
-    /// Segments that took prepared space from the pool instead of fresh space.
+    /// Segments that are written over retired ones from the pool.
     segments_recycled,
     /// Segments removed by retention, delete-records, truncation or compaction.
     segments_removed,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use highwater_env::DiskFile;
 use highwater_proto::Offset;
 
+use crate::attest::{Attester, SlotWrite};
 use crate::counters;
 use crate::epochs::EPOCHS_FILE;
 use crate::error::{IoFault, fault};
@@ -57,6 +58,8 @@ pub struct FlushTicket {
     shared: Arc<Shared>,
     directory: PathBuf,
     files: Vec<Arc<dyn DiskFile>>,
+    /// To be written before the files are synced.
+    attestation: Option<(Arc<dyn DiskFile>, SlotWrite)>,
     state: Option<Arc<LazyFile>>,
     epochs: Option<Vec<u8>>,
     sync_directory: bool,
@@ -111,6 +114,9 @@ impl FlushTicket {
     }
 
     fn run(&mut self) -> Result<(), IoFault> {
+        if let Some((file, write)) = self.attestation.take() {
+            write.run(&*file).map_err(fault("write a file of", &self.directory))?;
+        }
         while let Some(file) = self.files.last() {
             file.sync_data().map_err(fault("sync a file of", &self.directory))?;
             // Let go: where too many files are open, the directory may need its descriptor.
@@ -160,13 +166,21 @@ impl PartitionLog {
         let marker = self.end_marker();
         let unflushed = &mut self.unflushed;
         let mut files = std::mem::take(&mut unflushed.files);
-        files.extend(self.active.as_ref().and_then(|active| active.file().take_unsynced()));
+        let mut attestation = None;
+        if let Some(active) = &mut self.active
+            && let Some(file) = active.file().take_unsynced()
+        {
+            let write = active.attester.as_mut().map(Attester::begin_flush);
+            attestation = write.map(|write| (Arc::clone(&file), write));
+            files.push(file);
+        }
         unflushed.in_flight = true;
         let names_doubtful = std::mem::take(&mut unflushed.names_doubtful);
         Some(FlushTicket {
             shared: Arc::clone(&self.shared),
             directory: self.directory.clone(),
             files,
+            attestation,
             state: if std::mem::take(&mut unflushed.state) { self.state_file.file.clone() } else { None },
             epochs: std::mem::take(&mut unflushed.epochs).then(|| self.epochs.encode()),
             sync_directory: std::mem::take(&mut unflushed.directory) || names_doubtful,
@@ -179,6 +193,11 @@ impl PartitionLog {
     /// Takes a flush back and says how far the log is durable now.
     pub fn complete_flush(&mut self, flush: SyncedFlush) -> Result<Durable<Offset>, FlushError> {
         self.unflushed.in_flight = false;
+        if let Some(active) = self.active.as_mut().filter(|active| active.base() == flush.marker.segment_base)
+            && let Some(attester) = &mut active.attester
+        {
+            if flush.result.is_ok() { attester.complete_flush() } else { attester.abandon_flush() }
+        }
         if let Some(unfinished) = flush.unfinished {
             let unflushed = &mut self.unflushed;
             unflushed.files.extend(unfinished.files);

@@ -9,11 +9,12 @@ use highwater_env::Disk;
 use highwater_proto::Offset;
 use highwater_proto::record::BatchHeader;
 
+use crate::attest::{self, Place};
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
 use crate::error::{IoFault, fault};
 use crate::index::{self, IndexEntry, IndexHeader};
 use crate::scan::{ScanStop, Scanner};
-use crate::segment::{INDEX_SUFFIX, LOG_SUFFIX, file_name, parse_file_name};
+use crate::segment::{INDEX_SUFFIX, SegmentName, file_name, parse_file_name};
 use crate::snapshot::{self, ProducerStates, SNAPSHOT_SUFFIX};
 use crate::state::{self, PartitionState, STATE_FILE};
 
@@ -91,7 +92,8 @@ pub fn visit_batches(
     path: &Path,
     mut visit: impl FnMut(u64, &BatchHeader, ChecksumResult),
 ) -> Result<u64, IoFault> {
-    walk(disk, path, |position, header, checksum| visit(position, header, checksum))
+    let limit_bytes = data_limit(disk, path).map_err(fault("read", path))?;
+    walk(disk, path, limit_bytes, |position, header, checksum| visit(position, header, checksum))
         .map(|(position, _)| position)
         .map_err(fault("read", path))
 }
@@ -105,13 +107,41 @@ pub enum ChecksumResult {
     Wrong,
 }
 
+/// The base offset of a segment's file by its name, whether or not it is written over an old one; `None` for other files.
+pub fn segment_base(name: &str) -> Option<Offset> {
+    SegmentName::parse(name).map(|name| name.base)
+}
+
+/// Up to which byte a segment's file may hold data, by what it says of itself: all of a plain one, and of one that is
+/// written over an old file what its last page attests.
+///
+/// # Errors
+/// The disk refused.
+pub fn data_limit(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let base = name.and_then(segment_base).unwrap_or(Offset::ZERO);
+    attested_bytes(disk, path, Place { position: 0, offset: base })
+}
+
+/// The same, where it is known up to where it was flushed: what a file that is written over an old one attests, or all of it.
+fn attested_bytes(disk: &dyn Disk, path: &Path, known: Place) -> io::Result<u64> {
+    let file = disk.open(path)?;
+    let file_bytes = file.len()?;
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(SegmentName::parse);
+    match name.and_then(|name| name.id) {
+        Some(id) => Ok(attest::judge(&*file, file_bytes, id, known)?.end.position.min(file_bytes)),
+        None => Ok(file_bytes),
+    }
+}
+
 fn walk(
     disk: &dyn Disk,
     path: &Path,
+    limit_bytes: u64,
     mut visit: impl FnMut(u64, &BatchHeader, ChecksumResult),
 ) -> io::Result<(u64, ScanStop)> {
     let file = disk.open(path)?;
-    let mut scanner = Scanner::new(&*file, file.len()?);
+    let mut scanner = Scanner::new(&*file, limit_bytes);
     let (mut position, mut next) = (0, Offset(i64::MIN));
     loop {
         let header = match scanner.header(position)? {
@@ -158,8 +188,8 @@ pub fn inspect(disk: &dyn Disk, directory: &Path) -> Result<Inspection, IoFault>
     }
     for name in entries.iter().map(|entry| entry.name.as_str()) {
         let path = directory.join(name);
-        if let Some(base) = parse_file_name(name, LOG_SUFFIX) {
-            inspection.add_segment(disk, directory, base).map_err(fault("read", &path))?;
+        if let Some(name) = SegmentName::parse(name) {
+            inspection.add_segment(disk, directory, name).map_err(fault("read", &path))?;
         } else if let Some(end) = parse_file_name(name, SNAPSHOT_SUFFIX) {
             let raw = read_small(disk, &path).map_err(fault("read", &path))?;
             let producers = snapshot::decode(&raw).filter(|(found, _)| *found == end).map(|(_, all)| all);
@@ -177,8 +207,8 @@ impl Inspection {
         self.findings.push(Finding { path: path.to_owned(), position, kind });
     }
 
-    fn add_segment(&mut self, disk: &dyn Disk, directory: &Path, base: Offset) -> io::Result<()> {
-        let path = directory.join(file_name(base, LOG_SUFFIX));
+    fn add_segment(&mut self, disk: &dyn Disk, directory: &Path, name: SegmentName) -> io::Result<()> {
+        let (base, path) = (name.base, directory.join(name.file_name()));
         let mut segment = SegmentInspection {
             base,
             end: base,
@@ -190,7 +220,18 @@ impl Inspection {
             index: None,
             path,
         };
-        let (stopped_at, reason) = walk(disk, &segment.path, |_, header, checksum| {
+        let index_path = directory.join(file_name(base, INDEX_SUFFIX));
+        let (header, entries) = read_index(disk, &index_path)?;
+        let marker = self.state.map(|(_, state)| state);
+        let mut known = Place { position: 0, offset: base };
+        if let Some(header) = &header {
+            known = known.max(Place { position: header.data_bytes, offset: header.end });
+        }
+        if let Some(state) = marker.filter(|state| state.segment_base == base) {
+            known = known.max(Place { position: state.position, offset: state.flushed_end });
+        }
+        let limit_bytes = attested_bytes(disk, &segment.path, known)?;
+        let (stopped_at, reason) = walk(disk, &segment.path, limit_bytes, |_, header, checksum| {
             if checksum == ChecksumResult::Right {
                 segment.batches_count += 1;
                 segment.records_count += u64::from(header.records_count.unsigned_abs());
@@ -199,15 +240,12 @@ impl Inspection {
             }
         })?;
         segment.data_bytes = stopped_at;
-        let index_path = directory.join(file_name(base, INDEX_SUFFIX));
-        let (header, entries) = read_index(disk, &index_path)?;
         let agrees =
             entries.is_some() && header.is_some_and(|header| header.data_bytes <= segment.data_bytes);
         if disk.exists(&index_path)? && !agrees {
             self.find(&index_path, 0, FindingKind::Cache);
         }
         segment.index = header;
-        let marker = self.state.map(|(_, state)| state);
         let flushed_bytes = match marker {
             Some(state) if state.segment_base > base => header.map_or(stopped_at, |header| header.data_bytes),
             Some(state) if state.segment_base == base => state.position,

@@ -6,9 +6,11 @@
 //! that the caller takes out of the partition's lock, runs where it likes and brings back.
 //!
 //! Invariant: what was once reported as [`Durable`] is there after any crash, whole and in order, or the log says
-//! that it is not. Formats are documented byte by byte in [`state`], [`index`], [`snapshot`], [`epochs`] and [`meta`].
+//! that it is not. Formats are documented byte by byte in [`state`], [`index`], [`snapshot`], [`epochs`], [`meta`] and
+//! `attest`.
 
 mod append;
+mod attest;
 mod checkpoint;
 mod compaction;
 mod config;
@@ -33,6 +35,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod segment_walk;
 pub mod snapshot;
 pub mod state;
 mod truncate;

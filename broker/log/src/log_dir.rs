@@ -121,8 +121,8 @@ impl LogDir {
         let maps = HolderQueue::new(Held::Map, config.maps_max);
         let indexes = HolderQueue::new(Held::Index, config.index_cache_bytes_max);
         let handles = HolderQueue::new(Held::Handle, config.open_files_max);
-        let pool =
-            Pool::new(Arc::clone(&disk), path.join(POOL), config.pool_segments_max, config.pool_bytes_max);
+        let limits = (config.pool_segments_max, config.pool_bytes_max);
+        let pool = Pool::new(Arc::clone(&disk), path.join(POOL), limits, random.next_u64());
         let shared = Arc::new(Shared::new(disk, partitions.clone(), maps, indexes, handles, pool));
         let meta = check_meta(&shared, random, path, &config)?;
         let disk = &shared.disk;
@@ -186,11 +186,6 @@ impl LogDir {
             }
         }
         Ok(removed)
-    }
-
-    /// Makes one retired segment ready to be written over. Slow; for a background thread. Says whether there was one.
-    pub fn prepare_pool(&self) -> Result<bool, IoFault> {
-        self.shared.pool.prepare_one()
     }
 
     /// What is under `partitions/`, for the caller to compare with what should be.

@@ -14,7 +14,7 @@ use crate::counters;
 use crate::error::{IoFault, fault};
 use crate::log::{CLEANED_SUFFIX, DELETED_SUFFIX, PartitionLog, Shared, TEMPORARY_SUFFIX};
 use crate::recovery::Recovery;
-use crate::segment::{INDEX_SUFFIX, LOG_SUFFIX, SegmentReader, file_name, parse_file_name};
+use crate::segment::{INDEX_SUFFIX, SegmentName, SegmentReader, file_name, parse_file_name};
 use crate::snapshot::SNAPSHOT_SUFFIX;
 use crate::state::{Ending, STATE_FILE};
 
@@ -59,7 +59,7 @@ impl RecoveryReport {
 /// What the directory holds, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    pub(crate) segments: Vec<Offset>,
+    pub(crate) segments: Vec<SegmentName>,
     pub(crate) snapshots: Vec<Offset>,
     pub(crate) has_state: bool,
 }
@@ -108,8 +108,8 @@ pub(crate) fn list(shared: &Shared, directory: &Path) -> Result<Listing, IoFault
         if entry.kind == EntryKind::Directory {
             continue;
         }
-        if let Some(base) = parse_file_name(name, LOG_SUFFIX) {
-            listing.segments.push(base);
+        if let Some(name) = SegmentName::parse(name) {
+            listing.segments.push(name);
         } else if let Some(end) = parse_file_name(name, SNAPSHOT_SUFFIX) {
             listing.snapshots.push(end);
         } else if name == STATE_FILE {
@@ -121,6 +121,13 @@ pub(crate) fn list(shared: &Shared, directory: &Path) -> Result<Listing, IoFault
             let path = directory.join(name);
             shared.disk.remove_file(&path).map_err(fault("remove", &path))?;
         }
+    }
+    // A plain file comes first: where there are two, it holds what was kept of the other.
+    listing.segments.sort();
+    while let Some(at) = listing.segments.windows(2).position(|pair| pair[0].base == pair[1].base) {
+        let path = directory.join(listing.segments.remove(at + 1).file_name());
+        tracing::info!(file = %path.display(), "removing a segment that another one took the place of");
+        shared.disk.remove_file(&path).map_err(fault("remove", &path))?;
     }
     Ok(listing)
 }
@@ -141,11 +148,15 @@ pub(crate) fn read_small(shared: &Shared, path: &Path) -> Result<Option<Vec<u8>>
 
 /// Takes a segment out of the way: its name changes at once, its bytes go when somebody has the time. The directory is
 /// left to be synced.
-pub(crate) fn remove_segment_files(shared: &Shared, directory: &Path, base: Offset) -> Result<(), IoFault> {
-    remove_index(shared, directory, base)?;
-    let log = directory.join(file_name(base, LOG_SUFFIX));
-    let aside = directory.join(file_name(base, DELETED_SUFFIX));
-    shared.disk.rename(&log, &aside).map_err(fault("rename", &log))?;
+pub(crate) fn remove_segment_files(
+    shared: &Shared,
+    directory: &Path,
+    reader: &SegmentReader,
+) -> Result<(), IoFault> {
+    remove_index(shared, directory, reader.base)?;
+    let log = &reader.log_path;
+    let aside = directory.join(file_name(reader.base, DELETED_SUFFIX));
+    shared.disk.rename(log, &aside).map_err(fault("rename", log))?;
     shared.remove_later(aside);
     counters::add(&shared.counters.segments_removed, 1);
     Ok(())
@@ -166,7 +177,7 @@ pub(crate) fn retire_segment(
         counters::add(&shared.counters.segments_removed, 1);
         return Ok(());
     }
-    remove_segment_files(shared, directory, reader.base)
+    remove_segment_files(shared, directory, reader)
 }
 
 fn remove_index(shared: &Shared, directory: &Path, base: Offset) -> Result<(), IoFault> {

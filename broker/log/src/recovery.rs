@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_env::DiskFile;
-use highwater_proto::record::BatchHeader;
 use highwater_proto::{LeaderEpoch, Offset};
 
+use crate::attest::{self, Attested, Place};
 use crate::counters;
 use crate::epochs::{EPOCHS_FILE, LeaderEpochs};
 use crate::error::{IoFault, fault};
@@ -22,6 +22,7 @@ use crate::log::{Health, Marker, PartitionLog, RottenRange};
 use crate::open::{Listing, OpenError, RecoveryReport, list, read_small, remove_segment_files};
 use crate::scan::{ScanStop, Scanner};
 use crate::segment::{Active, IndexBuilder, IndexOnDisk, LOG_SUFFIX, Sealed, SegmentReader, file_name};
+use crate::segment_walk::SegmentWalk;
 use crate::state::{self, Ending, PartitionState, STATE_FILE};
 
 /// Pieces in which a tail is looked through or written again.
@@ -41,6 +42,8 @@ pub(crate) struct Recovery<'a> {
     scanned_bytes: u64,
     /// Whether a segment was taken out.
     dropped: bool,
+    /// Whether the marker is only what a segment attests.
+    attested_marker: bool,
     epochs_on_disk: LeaderEpochs,
 }
 
@@ -50,6 +53,8 @@ struct Found {
     file_bytes: u64,
     /// What its index file says, if that can be true.
     header: Option<IndexHeader>,
+    /// What a file that is written over an old one says of itself, unless the header says all.
+    attested: Option<Attested>,
 }
 
 impl<'a> Recovery<'a> {
@@ -72,7 +77,7 @@ impl<'a> Recovery<'a> {
                 "the state file is missing or damaged: looking at all data no index vouches for"
             );
         }
-        let first = listing.segments.first().copied().unwrap_or(Offset::ZERO);
+        let first = listing.segments.first().map_or(Offset::ZERO, |name| name.base);
         let marker = match &state {
             Some(state) => {
                 Marker { segment_base: state.segment_base, position: state.position, end: state.flushed_end }
@@ -91,6 +96,7 @@ impl<'a> Recovery<'a> {
             torn_bytes: 0,
             scanned_bytes: 0,
             dropped: false,
+            attested_marker: false,
             epochs_on_disk: LeaderEpochs::default(),
         })
     }
@@ -144,17 +150,18 @@ impl<'a> Recovery<'a> {
 
     /// Opens what is there, finishes removals, and moves the marker up to what the index headers prove.
     fn find_segments(&mut self) -> Result<Vec<Found>, IoFault> {
-        let bases = std::mem::take(&mut self.listing.segments);
+        let names = std::mem::take(&mut self.listing.segments);
         let log = &*self.log;
-        let mut found = Vec::with_capacity(bases.len());
-        for (at, base) in bases.iter().enumerate() {
+        let mut found = Vec::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            let (base, next) = (name.base, names.get(at + 1).map(|next| next.base));
+            let reader =
+                SegmentReader::new(&log.shared, &log.directory, *name, log.config.index_interval_bytes);
             // Retention or delete-records had begun to remove it.
-            if bases.get(at + 1).is_some_and(|next| *next <= log.log_start) {
-                remove_segment_files(&log.shared, &log.directory, *base)?;
+            if next.is_some_and(|next| next <= log.log_start) {
+                remove_segment_files(&log.shared, &log.directory, &reader)?;
                 continue;
             }
-            let interval = log.config.index_interval_bytes;
-            let reader = SegmentReader::new(&log.shared, &log.directory, *base, interval);
             let file = log.shared.open(&reader.log_path).map_err(fault("open", &reader.log_path))?;
             let file_bytes = file.len().map_err(fault("measure", &reader.log_path))?;
             let header = match log.shared.open(&reader.index_path) {
@@ -165,16 +172,31 @@ impl<'a> Recovery<'a> {
                 }
                 Err(_) => None,
             };
-            let next = bases.get(at + 1).copied();
             let possible =
-                |header: &IndexHeader| header.end >= *base && next.is_none_or(|next| header.end <= next);
+                |header: &IndexHeader| header.end >= base && next.is_none_or(|next| header.end <= next);
             let header = header.map(|(_, header)| header).filter(possible);
             if let Some(header) = &header
                 && header.end > self.marker.end
             {
-                self.marker = Marker { segment_base: *base, position: header.data_bytes, end: header.end };
+                self.marker = Marker { segment_base: base, position: header.data_bytes, end: header.end };
             }
-            found.push(Found { reader, file_bytes, header });
+            let complete = header.is_some_and(|header| header.seal == Seal::Sealed);
+            let mut attested = None;
+            if let Some(id) = name.id.filter(|_| !complete) {
+                let start = Place { position: 0, offset: base };
+                let known = Some(self.marker).filter(|marker| marker.segment_base == base);
+                let known =
+                    known.map_or(start, |marker| Place { position: marker.position, offset: marker.end });
+                let judged = attest::judge(&*file, file_bytes, id, known);
+                let judged = judged.map_err(fault("read", &reader.log_path))?;
+                let Place { position, offset } = judged.synced;
+                if position > 0 && offset > self.marker.end {
+                    self.marker = Marker { segment_base: base, position, end: offset };
+                    self.attested_marker = true;
+                }
+                attested = Some(judged);
+            }
+            found.push(Found { reader, file_bytes, header, attested });
         }
         Ok(found)
     }
@@ -231,24 +253,24 @@ impl<'a> Recovery<'a> {
         next_base: Option<Offset>,
         now_ms: i64,
     ) -> Result<Active, OpenError> {
-        let Found { reader, file_bytes, header } = found;
+        let Found { reader, file_bytes, header, attested } = found;
+        // What was flushed whole ends where the next segment begins; otherwise nothing counts that is not attested.
+        let attested = attested.filter(|_| reader.base >= self.marker.segment_base);
+        let file_bytes = attested.map_or(file_bytes, |attested| attested.end.position.min(file_bytes));
         let file = reader.file.get().map_err(fault("open", &reader.log_path))?;
         let (path, base) = (reader.log_path.clone(), reader.base);
         let mut walk = self.start_walk(&reader, &*file, file_bytes, header, next_base);
         let started_at = walk.position;
         let walked_from = walk.next;
         let mut epochs = LeaderEpochs::default();
-        // A segment before the marker's was flushed whole, up to the next one's first offset.
-        let flushed_end = match (base < self.marker.segment_base, next_base) {
-            (true, Some(next)) => next.min(self.marker.end),
-            (true, None) => self.marker.end,
-            (false, _) if base == self.marker.segment_base => self.marker.end,
-            (false, _) => base,
-        };
+        let flushed_end = self.flushed_end_of(base, next_base);
         loop {
             let reason = walk.run(&mut epochs).map_err(fault("read", &path))?;
             if walk.next >= flushed_end {
-                self.note_tail(&walk, reason).map_err(fault("read", &path))?;
+                // Behind what an old file is written over with lies what was in it before.
+                if reader.id.is_none() {
+                    self.note_tail(&walk, reason).map_err(fault("read", &path))?;
+                }
                 break;
             }
             // What was flushed is damaged. What follows the marker may still be good.
@@ -263,6 +285,11 @@ impl<'a> Recovery<'a> {
             walk.position = self.marker.position;
             walk.index.force(walk.position, walk.next);
         }
+        // A claim that came to nothing stays in its file; after an orderly end it is old news.
+        let closed = self.state.is_some_and(|state| state.ending == Ending::Clean);
+        if let Some(attested) = attested.filter(|_| !closed) {
+            self.torn_bytes += attested.claimed_bytes.saturating_sub(attested.end.position);
+        }
         self.scanned_bytes += walk.position.saturating_sub(started_at);
         let SegmentWalk { position: data_bytes, next, mut index, resumed, .. } = walk;
         let created_ms = walk.created_ms;
@@ -273,6 +300,9 @@ impl<'a> Recovery<'a> {
         self.log.epochs.replace_range(walked_from, next, &epochs);
         self.log.log_end = next;
         Ok(Active {
+            // The bytes behind it are an earlier life's: what comes next goes elsewhere.
+            limit_bytes: if reader.id.is_some() { data_bytes } else { u64::MAX },
+            attester: None,
             reader,
             data_bytes,
             opened_bytes: data_bytes,
@@ -284,6 +314,15 @@ impl<'a> Recovery<'a> {
             entries_crc: resumed.map_or(0, |header| header.entries_crc),
             checkpoint_bytes: resumed.map_or(0, |header| header.data_bytes),
         })
+    }
+
+    /// Up to where a segment was flushed: one before the marker's whole, up to the next one's first offset.
+    fn flushed_end_of(&self, base: Offset, next_base: Option<Offset>) -> Offset {
+        match (base.cmp(&self.marker.segment_base), next_base) {
+            (Ordering::Less, Some(next)) => next.min(self.marker.end),
+            (Ordering::Less, None) | (Ordering::Equal, _) => self.marker.end,
+            (Ordering::Greater, _) => base,
+        }
     }
 
     fn start_walk<'f>(
@@ -376,7 +415,7 @@ impl<'a> Recovery<'a> {
                 .rename(&reader.log_path, &aside)
                 .map_err(fault("rename", &reader.log_path));
         }
-        remove_segment_files(&log.shared, &log.directory, reader.base)
+        remove_segment_files(&log.shared, &log.directory, reader)
     }
 
     fn rot(&mut self, path: PathBuf, position: u64, offset: Offset, end: Offset) {
@@ -405,8 +444,9 @@ impl<'a> Recovery<'a> {
         let mut intact = matches!(ending, Some(Ending::Open | Ending::Clean))
             && log.log_end == self.marker.end
             && self.torn_bytes == 0
+            && !self.attested_marker
             && !self.dropped;
-        if let Some(active) = &mut log.active {
+        if let Some(active) = log.active.as_mut().filter(|active| active.reader.id.is_none()) {
             let path = &active.reader.log_path;
             let file = active.file().get().map_err(fault("open", path))?;
             if !tail_is_zero(&*file, active.data_bytes).map_err(fault("read", path))? {
@@ -486,71 +526,6 @@ fn tail_is_zero(file: &dyn DiskFile, from: u64) -> std::io::Result<bool> {
             return Ok(false);
         }
         at += count as u64;
-    }
-}
-
-/// A walk through a segment with checksums, that learns index and epochs on the way.
-struct SegmentWalk<'f> {
-    scanner: Scanner<'f>,
-    index: IndexBuilder,
-    position: u64,
-    next: Offset,
-    /// The next segment's first offset: nothing in this one can reach beyond it.
-    limit: Option<Offset>,
-    /// Bytes known to be flushed, and the offset after them.
-    flushed: (u64, Option<Offset>),
-    epoch: LeaderEpoch,
-    /// The newest epoch of flushed batches, if known.
-    epoch_max: Option<LeaderEpoch>,
-    /// Epochs of batches below it may have been forgotten.
-    log_start: Offset,
-    created_ms: Option<i64>,
-    /// What the index file said, if the walk went on from there.
-    resumed: Option<IndexHeader>,
-    file_bytes: u64,
-}
-
-impl SegmentWalk<'_> {
-    /// Goes on as long as batches are whole and follow each other.
-    fn run(&mut self, epochs: &mut LeaderEpochs) -> std::io::Result<ScanStop> {
-        loop {
-            let header = match self.scanner.header(self.position)? {
-                Ok(header) => header,
-                Err(reason) => return Ok(reason),
-            };
-            if !self.scanner.checksum_is_right(self.position, &header)? {
-                return Ok(ScanStop::Checksum);
-            }
-            if header.base_offset < self.next {
-                // A whole batch of an earlier life of this file: the data ends before it.
-                return Ok(ScanStop::Stale);
-            }
-            if !self.follows(&header) {
-                return Ok(ScanStop::NoBatch);
-            }
-            self.epoch = header.leader_epoch;
-            self.index.push(self.position, &header);
-            let _ = epochs.assign(header.leader_epoch, header.base_offset);
-            self.created_ms.get_or_insert(header.max_timestamp_ms);
-            self.position += header.size_bytes() as u64;
-            self.next = header.next_offset();
-        }
-    }
-}
-
-impl SegmentWalk<'_> {
-    /// Offset and epoch lie outside the checksum, so whether they can be right is to be seen from what is around them.
-    /// Compaction leaves gaps only in what was flushed.
-    fn follows(&self, header: &BatchHeader) -> bool {
-        let (flushed_bytes, flushed_end) = self.flushed;
-        let below = |limit: Option<Offset>| limit.is_none_or(|limit| header.next_offset() <= limit);
-        let in_place = if self.position < flushed_bytes {
-            let shown = header.next_offset() > self.log_start;
-            below(flushed_end) && !(shown && self.epoch_max.is_some_and(|max| header.leader_epoch > max))
-        } else {
-            header.base_offset == self.next
-        };
-        in_place && below(self.limit) && header.leader_epoch >= self.epoch
     }
 }
 

@@ -14,6 +14,7 @@ use highwater_env::DiskFile;
 use highwater_proto::Offset;
 use highwater_proto::record::{BatchHeader, NO_TIMESTAMP};
 
+use crate::attest::{Attester, SegmentId};
 use crate::counters;
 use crate::handles::LazyFile;
 use crate::holders::{Held, Holder};
@@ -39,11 +40,48 @@ pub(crate) fn parse_file_name(name: &str, suffix: &str) -> Option<Offset> {
     digits.parse().ok().map(Offset)
 }
 
+/// What a segment's file is called: after the offset it begins with, and the id of its life if it is written over another
+/// one (see [`crate::attest`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    pub(crate) base: Offset,
+    pub(crate) id: Option<SegmentId>,
+}
+
+impl SegmentName {
+    /// Of a file that was empty before.
+    pub(crate) fn plain(base: Offset) -> SegmentName {
+        SegmentName { base, id: None }
+    }
+
+    /// `{base:020}.log` or `{base:020}.{id:016x}.log`.
+    pub(crate) fn file_name(self) -> String {
+        match self.id {
+            None => file_name(self.base, LOG_SUFFIX),
+            Some(id) => format!("{:020}.{:016x}{LOG_SUFFIX}", self.base.0, id.0),
+        }
+    }
+
+    /// Reads what [`SegmentName::file_name`] wrote.
+    pub(crate) fn parse(name: &str) -> Option<SegmentName> {
+        if let Some(base) = parse_file_name(name, LOG_SUFFIX) {
+            return Some(SegmentName::plain(base));
+        }
+        let (_, id) = name.strip_suffix(LOG_SUFFIX)?.split_once('.')?;
+        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (id.len() == 16 && id.bytes().all(lower)).then_some(())?;
+        let base = parse_file_name(name, &format!(".{id}{LOG_SUFFIX}"))?;
+        Some(SegmentName { base, id: Some(SegmentId(u64::from_str_radix(id, 16).ok()?)) })
+    }
+}
+
 /// What readers share of one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentReader {
     shared: Arc<Shared>,
     pub(crate) base: Offset,
+    /// Of a file that is written over another one.
+    pub(crate) id: Option<SegmentId>,
     index_interval_bytes: u32,
     pub(crate) log_path: PathBuf,
     pub(crate) index_path: PathBuf,
@@ -90,13 +128,15 @@ impl SegmentReader {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         directory: &Path,
-        base: Offset,
+        name: SegmentName,
         index_interval_bytes: u32,
     ) -> Arc<SegmentReader> {
-        let log_path = directory.join(file_name(base, LOG_SUFFIX));
+        let SegmentName { base, id } = name;
+        let log_path = directory.join(name.file_name());
         Arc::new(SegmentReader {
             shared: Arc::clone(shared),
             base,
+            id,
             index_interval_bytes,
             file: LazyFile::closed(shared, log_path.clone()),
             log_path,
@@ -348,6 +388,10 @@ pub(crate) struct Active {
     pub(crate) opened_bytes: u64,
     /// Space is reserved up to here.
     pub(crate) allocated_bytes: u64,
+    /// Data must end here: there is no more space, or what is there is not to be written.
+    pub(crate) limit_bytes: u64,
+    /// Attests what is written over an old file.
+    pub(crate) attester: Option<Attester>,
     /// Bytes up to here may hold the remains of an append that failed; 0 if there was none.
     pub(crate) spoilt_bytes: u64,
     pub(crate) index: IndexBuilder,

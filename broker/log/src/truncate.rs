@@ -5,6 +5,7 @@
 //! Whatever slices of the old data readers still hold stays as it was: a file that is being read is copied, not cut.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use highwater_proto::Offset;
@@ -15,7 +16,7 @@ use crate::index::{self, IndexEntry};
 use crate::log::{Health, Marker, PartitionLog};
 use crate::open::remove_segment_files;
 use crate::scan::scan_headers;
-use crate::segment::{Active, IndexBuilder, SegmentReader, file_name};
+use crate::segment::{Active, IndexBuilder, SegmentName, SegmentReader, file_name};
 use crate::snapshot::SNAPSHOT_SUFFIX;
 use crate::state::{Ending, STATE_FILE};
 
@@ -189,13 +190,13 @@ impl PartitionLog {
             created_ms = last.created_ms;
             if last.reader.base >= first_dropped {
                 last.reader.retire();
-                remove_segment_files(&self.shared, &self.directory, last.reader.base)?;
+                remove_segment_files(&self.shared, &self.directory, &last.reader)?;
             }
         }
         if let Some(active) = old_active {
             if active.base() >= first_dropped {
                 active.reader.retire();
-                remove_segment_files(&self.shared, &self.directory, active.base())?;
+                remove_segment_files(&self.shared, &self.directory, &active.reader)?;
             } else {
                 created_ms = active.created_ms;
             }
@@ -215,11 +216,15 @@ impl PartitionLog {
         let mut index =
             IndexBuilder::resume(kept.reader.base, interval, kept.entries.clone(), kept.max_timestamp_ms);
         index.truncate(kept.position, kept.max_timestamp_ms);
-        let reader = if kept.reader.is_pinned() {
+        // One that is written over an old file is copied too: its old bytes would follow what stays.
+        let reader = if kept.reader.is_pinned() || kept.reader.id.is_some() {
             kept.reader.retire();
-            let copy = copy_front(self, &kept, &*file)?;
-            let reader = SegmentReader::new(&self.shared, &self.directory, kept.reader.base, interval);
-            reader.file.put(copy);
+            let name = SegmentName::plain(kept.reader.base);
+            let reader = SegmentReader::new(&self.shared, &self.directory, name, interval);
+            reader.file.put(copy_front(self, &kept, &*file, &reader.log_path)?);
+            if kept.reader.id.is_some() {
+                self.shared.disk.remove_file(&path).map_err(fault("remove", &path))?;
+            }
             reader
         } else {
             file.truncate(kept.position).map_err(fault("truncate", &path))?;
@@ -233,6 +238,8 @@ impl PartitionLog {
             data_bytes: kept.position,
             opened_bytes: kept.position,
             allocated_bytes: kept.position,
+            limit_bytes: u64::MAX,
+            attester: None,
             spoilt_bytes: 0,
             index,
             created_ms,
@@ -258,9 +265,10 @@ fn copy_front(
     log: &PartitionLog,
     kept: &Kept,
     from: &dyn highwater_env::DiskFile,
+    to: &Path,
 ) -> Result<Arc<dyn highwater_env::DiskFile>, IoFault> {
     let path = &kept.reader.log_path;
-    let mut aside = path.as_os_str().to_owned();
+    let mut aside = to.as_os_str().to_owned();
     aside.push(crate::log::TEMPORARY_SUFFIX);
     let aside = std::path::PathBuf::from(aside);
     let copy = log.shared.create_fresh(&aside)?;
@@ -273,6 +281,6 @@ fn copy_front(
         at += count as u64;
     }
     copy.sync_data().map_err(fault("sync", &aside))?;
-    log.shared.disk.rename(&aside, path).map_err(fault("rename", &aside))?;
+    log.shared.disk.rename(&aside, to).map_err(fault("rename", &aside))?;
     Ok(copy)
 }

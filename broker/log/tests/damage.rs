@@ -195,7 +195,6 @@ fn script(world: &mut World) {
             Op::Truncate { permille: 900 - round * 100 },
             append(200, None),
             Op::Retain { bytes: 9000 },
-            Op::Prepare,
             append(900, Some(2)),
             append(900, Some(2)),
             Op::Flush,
@@ -303,7 +302,6 @@ fn recycled_space_is_used_and_shows_nothing_of_its_past() {
                 world.apply(&Op::Flush);
                 world.apply(&Op::Checkpoint);
                 world.apply(&Op::Retain { bytes: 5000 });
-                world.apply(&Op::Prepare);
             }
         }
         recycled += world

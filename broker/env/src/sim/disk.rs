@@ -157,6 +157,11 @@ impl SimDisk {
         self.lock().faults.clear();
     }
 
+    /// How many injected failures have not happened yet.
+    pub fn faults_pending(&self) -> usize {
+        self.lock().faults.pending()
+    }
+
     /// How many calls were made so far.
     pub fn calls(&self) -> u64 {
         self.lock().faults.calls

@@ -71,6 +71,10 @@ impl Faults {
         self.pending.push(fault);
     }
 
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.pending.clear();
     }

@@ -411,14 +411,9 @@ impl World {
                 let _ = self.dir.as_ref().expect("open").sweep(100);
             }
             Op::Fail { call, nth, kind } => self.fail(call, nth, kind),
-            Op::Prepare => self.prepare(),
             Op::PowerCut | Op::Kill | Op::Reopen => unreachable!("dealt with above"),
         }
         self.check_invariants();
-    }
-
-    fn prepare(&mut self) {
-        let _ = self.dir.as_ref().expect("open").prepare_pool();
     }
 
     fn check_stopped(&mut self) {

@@ -52,7 +52,6 @@ pub enum Op {
         nth: u8,
         kind: u8,
     },
-    Prepare,
 }
 
 pub fn append_op() -> impl Strategy<Value = Op> {
@@ -80,7 +79,6 @@ pub fn plain_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::NewEpoch),
         2 => (0_u16..=1000, 0_u16..3000).prop_map(|(permille, max_bytes)| Op::Read { permille, max_bytes }),
         1 => Just(Op::Sweep),
-        1 => Just(Op::Prepare),
     ]
 }
 

@@ -44,7 +44,7 @@ pub const KEYS: &[Key] = &[
         "addresses of the Kafka listener, separated by commas; localhost is 127.0.0.1 and ::1, none is no listener",
     ),
     key("log.maps.max", "4096", "most segment maps open at a time"),
-    key("log.recycle.bytes", "1073741824", "bytes of retired or prepared segments kept to be written over"),
+    key("log.recycle.bytes", "1073741824", "bytes of retired segments kept to be written over"),
     key("request.max.bytes", "104857600", "largest request, in bytes"),
     key(
         "requests.memory.bytes",

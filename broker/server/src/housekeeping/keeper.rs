@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::opener::{OPENERS, Unopened};
-use crate::partition::{Pace, Partition};
+use crate::partition::Partition;
 use crate::service::Services;
 
 /// A checkpoint every so many rounds: it saves the next start some reading, and nothing depends on it.
@@ -42,10 +42,10 @@ impl Stop {
 impl Housekeeper {
     pub(crate) fn start(services: &Arc<Services>) -> std::io::Result<Housekeeper> {
         let housekeeper = Housekeeper { stop: Arc::default(), threads: Mutex::default() };
-        let (mut round, mut pace) = (0, Pace::default());
+        let mut round = 0;
         housekeeper.spawn("housekeeper", services, move |services, _| {
             round += 1;
-            go_round(services, round, &mut pace);
+            go_round(services, round);
         })?;
         housekeeper.spawn("compactor", services, compact_all)?;
         housekeeper.open_ahead(services)?;
@@ -95,7 +95,7 @@ impl Housekeeper {
     }
 }
 
-fn go_round(services: &Services, round: u64, pace: &mut Pace) {
+fn go_round(services: &Services, round: u64) {
     let now_ms = services.clock.unix_ms();
     for partition in services.partitions.all() {
         // Topics that do not wait for the disk still reach it before long.
@@ -104,11 +104,6 @@ fn go_round(services: &Services, round: u64, pace: &mut Pace) {
         if round.is_multiple_of(ROUNDS_PER_CHECKPOINT) {
             checkpoint(&partition);
         }
-    }
-    pace.note(services.clock.monotonic(), services.metrics.bytes_appended.get());
-    if pace.is_slow() {
-        // Every such round, since a reader may have kept a retired segment from reuse until now.
-        services.partitions.reuse_retired();
     }
     if let Err(error) = services.partitions.directory().sweep(REMOVALS_PER_ROUND) {
         tracing::warn!(%error, "could not remove deleted files yet");

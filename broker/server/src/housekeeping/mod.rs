@@ -1,4 +1,4 @@
-//! Work that nobody waits for: retention, compaction, checkpoints, segments prepared ahead, deleted files,
+//! Work that nobody waits for: retention, compaction, checkpoints, deleted files,
 //! and partitions opened ahead.
 //!
 //! One thread, which goes through the open partitions at an interval and takes each one's lock for a short piece of

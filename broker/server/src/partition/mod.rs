@@ -9,8 +9,6 @@ mod flusher;
 mod looks;
 mod outcome;
 mod owner;
-mod pace;
-mod preparer;
 mod table;
 mod watch;
 
@@ -18,7 +16,6 @@ pub use outcome::{
     AckedBatch, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, ProduceError,
 };
 pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
-pub(crate) use pace::Pace;
 pub(crate) use table::PartitionTable;
 pub use table::{CloseError, OpenError};
 pub(crate) use watch::Watcher;

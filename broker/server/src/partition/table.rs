@@ -20,7 +20,6 @@ use thiserror::Error;
 
 use super::flusher::Flusher;
 use super::owner::Partition;
-use super::preparer::Preparer;
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
@@ -72,7 +71,6 @@ pub struct PartitionTable {
     partitions: RwLock<HashMap<TopicPartition, Arc<Partition>>>,
     opening: Opening,
     flusher: Flusher,
-    preparer: Preparer,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -100,14 +98,12 @@ impl PartitionTable {
         let flusher = Flusher::start(config.flush_threads, metrics)
             .map_err(|error| OpenError::Threads(Arc::new(error)))?;
         let directory = Arc::new(directory);
-        let preparer = Preparer::start(&directory).map_err(|error| OpenError::Threads(Arc::new(error)))?;
         Ok(PartitionTable {
             directory,
             path,
             partitions: RwLock::default(),
             opening: Opening::default(),
             flusher,
-            preparer,
             clock,
             metrics: Arc::clone(metrics),
         })
@@ -129,11 +125,6 @@ impl PartitionTable {
     #[must_use]
     pub(crate) fn directory(&self) -> &Arc<LogDir> {
         &self.directory
-    }
-
-    /// Segments were retired: have them made ready for reuse.
-    pub(crate) fn reuse_retired(&self) {
-        self.preparer.look_into_pool();
     }
 
     /// Opens a partition on a blocking thread, unless it is open by then.
@@ -249,7 +240,6 @@ impl PartitionTable {
             partition.flush_soon();
         }
         self.flusher.stop();
-        self.preparer.stop();
         let mut errors = self.close_logs();
         if let Err(error) = self.directory.close() {
             errors.push(error.to_string());

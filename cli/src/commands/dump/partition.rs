@@ -4,6 +4,7 @@ use std::path::Path;
 
 use highwater_env::Disk;
 use highwater_env::os::OsDisk;
+use highwater_log::inspect::segment_base;
 use highwater_log::state::{Ending, PartitionState, STATE_FILE, read_state};
 use serde::Serialize;
 
@@ -61,15 +62,17 @@ pub(super) fn inspect(dir: &Path, only: Option<&str>, with_batches: bool) -> Cli
         None
     };
     let names = OsDisk.list(dir).map_err(failed)?.into_iter().map(|entry| entry.name);
-    let mut bases: Vec<i64> = names.filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
-    bases.sort_unstable();
+    let mut files: Vec<(i64, String)> =
+        names.filter_map(|name| Some((segment_base(&name)?.0, name))).collect();
+    files.sort_unstable();
     let mut segments = Vec::new();
-    for (index, base) in bases.iter().enumerate() {
-        if only.is_some_and(|only| only != format!("{base:020}.log")) {
+    for (index, (base, name)) in files.iter().enumerate() {
+        if only.is_some_and(|only| only != name) {
             continue;
         }
-        let extent = Extent::new(*base, bases.get(index + 1).copied(), state.as_ref());
-        segments.push(inspect_segment(dir, &extent, with_batches).map_err(failed)?);
+        let next_base = files.get(index + 1).map(|(base, _)| *base);
+        let extent = Extent::new(*base, next_base, state.as_ref());
+        segments.push(inspect_segment(dir, name, &extent, with_batches).map_err(failed)?);
     }
     let state = state.as_ref().map(StateReport::new);
     Ok(PartitionReport { path: dir.display().to_string(), state, segments })

@@ -1,7 +1,7 @@
 //! One segment: every batch walked and summed, every index entry held against them.
 //!
 //! A segment's file is longer than its data: space is allocated ahead, and a recycled file ends in bytes of an earlier
-//! life. So what cannot be read is damage only below what is known to be flushed; beyond it, the log ends there.
+//! life, and attests where its own end. So what cannot be read is damage only below what is known to be flushed; beyond it, the log ends there.
 
 use std::io;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::path::Path;
 use highwater_env::os::OsDisk;
 use highwater_env::{Disk, DiskFile};
 use highwater_log::index::{self, IndexEntry, IndexHeader, Seal};
+use highwater_log::inspect::data_limit;
 use highwater_log::state::PartitionState;
 use highwater_proto::record::{BatchHeader, HEADER_BYTES, verify_crc};
 use serde::Serialize;
@@ -49,16 +50,23 @@ pub(super) struct SegmentReport {
     pub(super) listed: Vec<String>,
 }
 
-pub(super) fn inspect_segment(dir: &Path, extent: &Extent, with_batches: bool) -> io::Result<SegmentReport> {
-    let name = format!("{:020}", extent.base);
-    let file = OsDisk.open(&dir.join(format!("{name}.log")))?;
-    let index_path = dir.join(format!("{name}.index"));
+pub(super) fn inspect_segment(
+    dir: &Path,
+    name: &str,
+    extent: &Extent,
+    with_batches: bool,
+) -> io::Result<SegmentReport> {
+    let path = dir.join(name);
+    let file = OsDisk.open(&path)?;
+    let attested_bytes = data_limit(&OsDisk, &path)?;
+    let index_path = dir.join(format!("{:020}.index", extent.base));
     let index_file = if OsDisk.exists(&index_path)? { Some(OsDisk.open(&index_path)?) } else { None };
     let header = match &index_file {
         Some(index_file) => index::read_header(&**index_file)?.map(|(_, header)| header),
         None => None,
     };
-    let mut walk = Walk::new(&name, extent, header.as_ref(), with_batches);
+    let mut walk = Walk::new(name, extent, header.as_ref(), with_batches);
+    walk.limit_bytes = walk.data_bytes.unwrap_or(attested_bytes);
     walk.batches(&*file)?;
     match (&index_file, &header) {
         (Some(index_file), Some(header)) => {
@@ -77,6 +85,8 @@ struct Walk {
     certain_bytes: u64,
     /// Nothing is read from here on, if known.
     data_bytes: Option<u64>,
+    /// Up to where there may be data.
+    limit_bytes: u64,
     /// Must end here, if known.
     expected_end: Option<i64>,
     /// Position and offset of every batch.
@@ -90,7 +100,7 @@ impl Walk {
         let indexed = header.map_or(0, |header| header.data_bytes);
         Walk {
             report: SegmentReport {
-                file: format!("{name}.log"),
+                file: name.to_owned(),
                 base_offset: extent.base,
                 end_offset: extent.base,
                 batches: 0,
@@ -102,6 +112,7 @@ impl Walk {
             },
             certain_bytes: indexed.max(extent.flushed_bytes.unwrap_or(0)),
             data_bytes: sealed.map(|header| header.data_bytes),
+            limit_bytes: u64::MAX,
             expected_end: sealed.map(|header| header.end.0).or(extent.next_base),
             starts: Vec::new(),
             with_batches,
@@ -109,7 +120,7 @@ impl Walk {
     }
 
     fn batches(&mut self, file: &dyn DiskFile) -> io::Result<()> {
-        let limit = file.len()?.min(self.data_bytes.unwrap_or(u64::MAX));
+        let limit = file.len()?.min(self.limit_bytes);
         let mut position = 0;
         while position < limit {
             match self.batch(file, position, limit)? {
