@@ -247,5 +247,10 @@ async fn stored_batches_leave_as_they_are_but_for_offset_and_epoch() {
 
 /// A frame that asks for everything in partition 0, from the beginning.
 pub fn fetch_all(wire: &mut Wire, topic: &str) -> Bytes {
-    wire.frame(ApiKey::Fetch, 12, &fetch(topic, &[(0, 0, 50 << 20)]).with_max_bytes(50 << 20))
+    fetch_some(wire, topic, 50 << 20)
+}
+
+/// A frame that asks for so many bytes of partition 0, from the beginning.
+pub fn fetch_some(wire: &mut Wire, topic: &str, max_bytes: i32) -> Bytes {
+    wire.frame(ApiKey::Fetch, 12, &fetch(topic, &[(0, 0, max_bytes)]).with_max_bytes(max_bytes))
 }

@@ -6,14 +6,69 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
+use highwater_client::{Client, ClientConfig, Offset, PartitionIndex};
 use highwater_env::os::{OsClock, OsDisk, OsRandom};
 use highwater_env::{DirEntry, DirectoryLock, Disk, DiskFile, LockError};
 use highwater_proto::record::Compression;
 use highwater_server::{Broker, BrokerConfig, Environment};
 use kafka_protocol::messages::{ApiKey, FetchResponse};
 
-use super::reads::{fetch_all, values};
+use super::reads::{fetch_all, fetch_some, values};
 use super::wire::{Bench, Wire, batch};
+
+const SEGMENT_BYTES: &str = "1048576";
+
+/// About six segments of small batches.
+async fn fill(wire: &mut Wire, topic: &str, text: &str) {
+    let text = text.repeat(30_000);
+    for _ in 0..200 {
+        assert_eq!(wire.produce(topic, 0, batch(Compression::None, &[&text])).await.error_code, 0);
+    }
+}
+
+fn recycled(bench: &Bench) -> u64 {
+    let counts = bench.broker.services().log_counts();
+    counts.iter().find(|(name, _)| *name == "segments_recycled").map_or(0, |(_, count)| *count)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_a_socket_does_not_change_when_its_segment_is_deleted_and_space_is_written_over() {
+    let bench = Bench::start().await;
+    let settings = [("segment.bytes", SEGMENT_BYTES)];
+    for topic in ["decoy", "old", "new"] {
+        bench.create(topic, 1, &settings).await;
+    }
+    let mut writer = bench.wire().await;
+    fill(&mut writer, "old", "x").await;
+    fill(&mut writer, "decoy", "z").await;
+    // An answer that is sent whole, and waits in the reader's socket.
+    let mut reader = bench.wire().await;
+    let frame = fetch_some(&mut reader, "old", 40_000);
+    reader.send_bytes(&frame).await;
+    let mut first = [0];
+    reader.socket.peek(&mut first).await.unwrap();
+
+    let admin =
+        Client::connect(ClientConfig::new([bench.broker.grpc_addr().to_string()])).await.unwrap().admin();
+    for topic in ["decoy", "old"] {
+        admin.delete_records(topic, PartitionIndex(0), Some(Offset(190))).await.unwrap();
+    }
+    // Everything that may be written over is, until new segments get fresh space.
+    let mut before = u64::MAX;
+    while recycled(&bench) != before {
+        before = recycled(&bench);
+        fill(&mut writer, "new", "y").await;
+    }
+    assert!(before >= 5, "only {before} segments were written over");
+
+    let (_, body) = reader.receive().await.unwrap();
+    let response: FetchResponse = Wire::decode(ApiKey::Fetch, 12, body);
+    let records = &response.responses[0].partitions[0].records;
+    // A batch of the new topic at the same place would be whole as well, with a checksum that is right.
+    let found = values(records);
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|(_, text)| text.bytes().all(|byte| byte == b'x')), "another topic's records");
+}
 
 /// A disk that never has anything in memory, and notes who brings it there.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 //! After `sendfile` the receiver's queue refers to the file's own pages until the receiver has read them, which no count of
 //! ours shows: on one machine even acknowledged bytes are still the sender's pages. So a segment that was sent from is not
 //! given back for writing over until the client has asked for more on the same connection after everything was sent, and
-//! some time has passed; or, when the connection ended, until that time has passed. What a client reads later than that
-//! may fail its checksum, never pass for something else.
+//! some time has passed; or, when the connection ended, until that time has passed. A client that leaves bytes of a segment
+//! deleted meanwhile unread for longer than that may read what the file holds by then: perhaps another topic's batches, whole
+//! and with a right checksum, at offsets that it did not ask for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
