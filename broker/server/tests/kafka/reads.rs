@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_proto::record::{BatchHeader, Compression, DecodeLimits, batches, decode_records};
+use highwater_proto::record::{
+    BatchBuilder, BatchHeader, Compression, DecodeLimits, batches, decode_records,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -253,4 +255,59 @@ pub fn fetch_all(wire: &mut Wire, topic: &str) -> Bytes {
 /// A frame that asks for so many bytes of partition 0, from the beginning.
 pub fn fetch_some(wire: &mut Wire, topic: &str, max_bytes: i32) -> Bytes {
     wire.frame(ApiKey::Fetch, 12, &fetch(topic, &[(0, 0, max_bytes)]).with_max_bytes(max_bytes))
+}
+
+/// A batch of records with keys.
+fn keyed(records: &[(&str, &str)]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None, 1 << 20);
+    for (key, value) in records {
+        assert!(builder.try_append(1_000, Some(key.as_bytes()), Some(value.as_bytes()), &[]).is_ok());
+    }
+    builder.finish(None)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gets_through_the_gaps_that_compaction_leaves() {
+    let bench = Bench::with(|config| config.background_interval = Duration::from_millis(20)).await;
+    let settings =
+        [("cleanup.policy", "compact"), ("segment.bytes", "16384"), ("min.cleanable.dirty.ratio", "0")];
+    bench.create("t", 1, &settings).await;
+    let mut wire = bench.wire().await;
+    let text = "x".repeat(1_000);
+    let mut end = 0;
+    for round in 0..100 {
+        // One key that stays as it is in the middle, others that are written again and again.
+        let stays = format!("stays {round}");
+        let key = if round == 50 { stays.as_str() } else { "again" };
+        let answer = wire.produce("t", 0, keyed(&[("again", &text), (key, &text)])).await;
+        assert_eq!((answer.error_code, answer.base_offset), (0, end));
+        end += 2;
+    }
+    // Nothing says when the compactor is done but the log itself.
+    let read_all = async |wire: &mut Wire| {
+        let (mut at, mut offsets) = (0, Vec::new());
+        while at < end {
+            let mut data = partitions(wire.ask(ApiKey::Fetch, 12, &fetch("t", &[(0, at, 8_000)])).await);
+            let data = data.remove(0);
+            assert_eq!(data.error_code, 0);
+            let mut next = at;
+            for whole in batches(data.records.clone().unwrap_or_default()) {
+                next = BatchHeader::parse(&whole.unwrap()).unwrap().next_offset().0;
+            }
+            offsets.extend(
+                values(&data.records).into_iter().map(|(offset, _)| offset).filter(|offset| *offset >= at),
+            );
+            assert!(next > at, "a reader at {at} gets nothing although the log goes on to {end}");
+            at = next;
+        }
+        offsets
+    };
+    let mut offsets = read_all(&mut wire).await;
+    while offsets.len() > 60 {
+        tokio::task::yield_now().await;
+        offsets = read_all(&mut wire).await;
+    }
+    assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{offsets:?}");
+    assert!(offsets.contains(&101) && offsets.contains(&(end - 1)), "{offsets:?}");
+    assert!(offsets.windows(2).any(|pair| pair[1] - pair[0] > 1), "{offsets:?}");
 }
