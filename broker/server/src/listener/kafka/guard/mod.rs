@@ -6,11 +6,13 @@
 //! Invariant: what passes is decoded by the codec, or refused by it, with memory in proportion to its own length.
 
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "only the tests use all of it"))]
 mod codec;
 mod error;
 #[cfg(fuzzing)]
 mod fuzz;
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "only the tests use all of it"))]
 mod generate;
 mod requests;
 mod schema;
