@@ -98,19 +98,23 @@ struct Attestation {
 
 impl Attestation {
     fn encode(&self, id: SegmentId) -> [u8; SLOT_BYTES] {
-        let mut slot = Vec::with_capacity(SLOT_BYTES);
-        slot.extend(MAGIC.to_be_bytes());
-        slot.extend(VERSION.to_be_bytes());
-        slot.extend(0_u16.to_be_bytes());
-        for word in [id.0, self.start.position] {
-            slot.extend(word.to_be_bytes());
+        let mut slot = [0; SLOT_BYTES];
+        slot[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        slot[4..6].copy_from_slice(&VERSION.to_be_bytes());
+        let words = [
+            id.0,
+            self.start.position,
+            self.start.offset.0.cast_unsigned(),
+            self.end.position,
+            self.end.offset.0.cast_unsigned(),
+            self.digest.0,
+        ];
+        for (place, word) in slot[8..CRC_AT].as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *place = word.to_be_bytes();
         }
-        slot.extend(self.start.offset.0.to_be_bytes());
-        slot.extend(self.end.position.to_be_bytes());
-        slot.extend(self.end.offset.0.to_be_bytes());
-        slot.extend(self.digest.0.to_be_bytes());
-        slot.extend(crc32c(&slot).to_be_bytes());
-        slot.try_into().expect("the fields add up to a slot")
+        let crc = crc32c(&slot[..CRC_AT]);
+        slot[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+        slot
     }
 
     /// Reads a slot; `None` if it was never written, is torn or rotten, or of another version or life.

@@ -27,8 +27,7 @@ impl IoFault {
     }
 }
 
-/// For `map_err`: remembers the action and the path.
+/// For `map_err`: names the action and the path. The path is copied only when there is an error to be told.
 pub(crate) fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IoFault {
-    let path = path.to_owned();
-    move |source| IoFault { action, path, source }
+    move |source| IoFault { action, path: path.to_owned(), source }
 }
