@@ -3,15 +3,20 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+/// A broker stops within this time of being asked to.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A running `highwater dev`. Killed when dropped.
 #[derive(Debug)]
 pub struct BrokerProcess {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// Taken by whoever waits for its end.
+    stdout: Option<BufReader<ChildStdout>>,
     /// Where it serves gRPC, as `host:port`.
     pub grpc: String,
     /// Where it serves admin HTTP, as `host:port`.
@@ -82,7 +87,7 @@ impl BrokerProcess {
             kafka: text("kafka")?,
             start_ms,
             child,
-            stdout,
+            stdout: Some(stdout),
         })
     }
 
@@ -107,15 +112,17 @@ impl BrokerProcess {
     /// It could not be asked, or did not stop in time.
     pub fn stop(mut self) -> Result<ExitStatus> {
         Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        for _ in 0..1000 {
-            if let Some(status) = self.child.try_wait()? {
-                let mut rest = String::new();
-                self.stdout.read_to_string(&mut rest)?;
-                return Ok(status);
+        // Its standard output ends when it does.
+        let mut stdout = self.stdout.take().context("nobody else waits for it")?;
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || ended.send(stdout.read_to_string(&mut String::new())));
+        match end.recv_timeout(STOP_MAX) {
+            Ok(read) => {
+                read?;
+                Ok(self.child.wait()?)
             }
-            wait_a_little();
+            Err(_) => bail!("the broker did not stop within {STOP_MAX:?} of SIGTERM"),
         }
-        bail!("the broker did not stop within 10 s of SIGTERM")
     }
 }
 
@@ -124,12 +131,4 @@ impl Drop for BrokerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "polling a process that has no other way to tell that it ended"
-)]
-fn wait_a_little() {
-    std::thread::sleep(Duration::from_millis(10));
 }
