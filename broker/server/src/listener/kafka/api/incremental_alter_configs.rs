@@ -25,15 +25,11 @@ pub(in crate::listener::kafka) async fn handle(
 ) -> IncrementalAlterConfigsResponse {
     let mode = problem::mode(request.validate_only);
     let identity = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
-    let identities: Vec<_> = request.resources.iter().map(identity).collect();
-    let repeated = problem::repeated(identities.iter());
-    let mut responses = Vec::with_capacity(identities.len());
-    for resource in request.resources {
-        let identity = identity(&resource);
-        let outcome = if repeated.contains(&identity) {
-            Err(Problem::invalid("each resource must stand in the request once"))
-        } else {
-            alter(context, resource, mode).await
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for (identity, resource) in problem::once(request.resources, identity) {
+        let outcome = match resource {
+            Ok(resource) => alter(context, resource, mode).await,
+            Err(problem) => Err(problem),
         };
         let (code, message) = problem::told(&outcome);
         let response =

@@ -52,6 +52,23 @@ pub(super) fn told(outcome: &Result<(), Problem>) -> (i16, Option<StrBytes>) {
     }
 }
 
+/// The resources with what tells them apart; those that stand there more than once are refused.
+pub(super) fn once<R, I: Eq + Hash>(
+    resources: Vec<R>,
+    identity: impl Fn(&R) -> I,
+) -> Vec<(I, Result<R, Problem>)> {
+    let identities: Vec<I> = resources.iter().map(identity).collect();
+    let refused: Vec<bool> = {
+        let repeated = repeated(identities.iter());
+        identities.iter().map(|identity| repeated.contains(identity)).collect()
+    };
+    let judged = resources.into_iter().zip(refused).map(|(resource, refused)| match refused {
+        true => Err(Problem::invalid("each resource must stand in the request once")),
+        false => Ok(resource),
+    });
+    identities.into_iter().zip(judged).collect()
+}
+
 /// What stands more than once among these.
 pub(super) fn repeated<T: Eq + Hash + Copy>(all: impl Iterator<Item = T>) -> HashSet<T> {
     let mut seen = HashSet::new();
