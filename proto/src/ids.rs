@@ -48,6 +48,32 @@ impl fmt::Display for BrokerId {
     }
 }
 
+/// Counts the lives of a broker in its cluster: the place of its registration in the metadata log, so that a later life has
+/// the larger one. Requests of an earlier life are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BrokerEpoch(pub i64);
+
+impl BrokerEpoch {
+    /// Not registered yet.
+    pub const UNKNOWN: BrokerEpoch = BrokerEpoch(-1);
+}
+
+impl fmt::Display for BrokerEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Counts the changes of a partition's leader, replicas and in-sync replicas: what a compare-and-set compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionEpoch(pub i32);
+
+impl fmt::Display for PartitionEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Which partition of a topic, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionIndex(pub i32);

@@ -8,4 +8,7 @@ pub mod ids;
 pub mod record;
 
 pub use error_code::ErrorCode;
-pub use ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, TopicId, TopicPartition};
+pub use ids::{
+    BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerId, TopicId,
+    TopicPartition,
+};
