@@ -1,8 +1,21 @@
-//! What a leader may acknowledge and show: the high watermark over the counted replicas.
+//! What a leader may acknowledge and show, and how a follower's log becomes its leader's: decisions without a log.
 //!
-//! With one broker there is one counted replica, the leader itself; the rules are the cluster's all the same. Not here:
-//! how progress is learnt (flushes, followers), and who waits for it.
+//! [`Leader`] counts what its replicas have made safe, moves the high watermark and says when the in-sync replicas should
+//! change; [`Follower`] says where its log must be cut and what of the leader's high watermark is its own; [`answer`] finds
+//! where two logs part ways. Everything comes in as arguments: offsets, epochs, a monotonic time. Not here: who waits, how
+//! bytes travel, and who decides on leaders and in-sync replicas (`metadata`).
+//!
+//! The rules M-01 to M-18 are those of the reliability specification; each is named where it is kept.
 
-mod progress;
+mod acks;
+mod divergence;
+mod follower;
+mod invariants;
+mod leader;
+mod reports;
 
-pub use progress::{AcksError, LeaderProgress, check_acks};
+pub use acks::{AcksError, check_acks};
+pub use divergence::{FollowAnswer, LogView, Position, answer};
+pub use follower::{Follower, Truncation};
+pub use leader::{Leader, LeaderStart, ProposalOutcome};
+pub use reports::{Assignment, IsrProposal, Progress, Rules, StreamError};

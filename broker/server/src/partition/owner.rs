@@ -4,9 +4,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_core::replication::{LeaderProgress, check_acks};
+use highwater_core::replication::{Assignment, Leader, LeaderStart, Rules, check_acks};
 use highwater_core::settings::{Durability, TimestampKind, TopicSettings};
 use highwater_env::Clock;
 use highwater_log::{
@@ -14,7 +15,7 @@ use highwater_log::{
     TimestampPlan,
 };
 use highwater_proto::record::{TimestampType, ValidationRules, validate_produced};
-use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
+use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 
 use super::flusher::FlushQueue;
 use super::outcome::{
@@ -53,7 +54,7 @@ enum Flushing {
 
 struct State {
     log: PartitionLog,
-    progress: LeaderProgress,
+    progress: Leader,
     parked: VecDeque<Parked>,
     watches: Vec<Watch>,
     flushing: Flushing,
@@ -103,7 +104,7 @@ impl Partition {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Partition {
-        let progress = LeaderProgress::new(settings.durability, log.log_end());
+        let progress = sole_leader(&log, settings.durability, clock.monotonic());
         let state = State {
             log,
             progress,
@@ -135,10 +136,12 @@ impl Partition {
         let settings = self.settings();
         let now_ms = self.clock.unix_ms();
         let checked =
-            check_acks(acks, 1, settings.min_insync_replicas).map_err(ProduceError::from).and_then(|()| {
-                let rules = validation_rules(&settings, now_ms);
-                validate_produced(batch, &rules).map_err(|error| ProduceError::Batch(Arc::new(error)))
-            });
+            check_acks(acks, 1, usize::try_from(settings.min_insync_replicas).unwrap_or(usize::MAX))
+                .map_err(ProduceError::from)
+                .and_then(|()| {
+                    let rules = validation_rules(&settings, now_ms);
+                    validate_produced(batch, &rules).map_err(|error| ProduceError::Batch(Arc::new(error)))
+                });
         let header = match checked {
             Ok(header) => header,
             Err(error) => {
@@ -162,7 +165,7 @@ impl Partition {
         self.count(&appended, batch.len());
         let mut released = Released::default();
         let log_end = state.log.log_end();
-        if state.progress.appended(log_end).is_some() {
+        if state.progress.appended(log_end, self.clock.monotonic()).is_some() {
             state.release(&mut released);
         }
         let acked = AckedBatch {
@@ -430,7 +433,7 @@ impl Partition {
         let mut released = Released::default();
         let mut state = self.lock();
         state.log.update_config(log_config(settings));
-        if state.progress.set_durability(settings.durability).is_some() {
+        if state.progress.set_rules(sole_rules(settings.durability)).is_some() {
             state.release(&mut released);
         }
         drop(state);
@@ -488,6 +491,29 @@ impl State {
         let failed = self.parked.drain(..).map(|parked| (parked.ack, Err(ProduceError::FlushFailed)));
         released.acks.extend(failed);
     }
+}
+
+/// What counts where there is one replica.
+fn sole_rules(durability: Durability) -> Rules {
+    Rules { durability, min_in_sync: 1, lag_max: Duration::MAX }
+}
+
+/// Takes over a partition that has no other replica: all that was recovered counts as flushed.
+fn sole_leader(log: &PartitionLog, durability: Durability, now: Duration) -> Leader {
+    let id = BrokerId(1);
+    let partition_epoch = PartitionEpoch(0);
+    let assignment = Assignment { replicas: vec![id], isr: vec![id], partition_epoch, recovering: false };
+    let start = LeaderStart {
+        id,
+        broker_epoch: BrokerEpoch(0),
+        epoch: SINGLE_BROKER_EPOCH,
+        log_end: log.log_end(),
+        flushed_end: log.log_end(),
+        high_watermark: log.log_end(),
+        assignment,
+        rules: sole_rules(durability),
+    };
+    Leader::new(start, now)
 }
 
 /// A lookup by time, to be run off the event loop.
