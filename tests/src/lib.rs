@@ -1,7 +1,9 @@
-//! The test bench: brokers as real processes, started, killed and read from.
+//! The test bench: brokers as real processes, histories of what clients saw, and the checker that judges them.
 //!
 //! The scenarios are in `tests/tests/`. Not here: anything that the product needs.
 
+pub mod checker;
+pub mod history;
 mod process;
 
 pub use process::{BrokerProcess, highwater_binary};
