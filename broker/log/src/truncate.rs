@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 
 use highwater_proto::Offset;
 
+use crate::epochs::Change;
 use crate::error::{IoFault, fault};
 use crate::flush::FlushError;
 use crate::index::{self, IndexEntry};
@@ -42,6 +43,10 @@ impl PartitionLog {
             return Err(FlushError::Poisoned { reason: reason.clone() }.into());
         }
         if offset >= self.log_end {
+            // Nothing was appended in epochs that begin here, and yet they would be compared with the leader's.
+            if offset == self.log_end && self.epochs.truncate_end(offset) == Change::Made {
+                self.unflushed.epochs = self.state_file.exists;
+            }
             return Ok(self.log_end);
         }
         let result = if offset < self.log_start {

@@ -13,14 +13,17 @@ mod listener;
 mod metadata;
 mod metrics;
 mod partition;
+mod replication;
 pub mod service;
+#[doc(hidden)]
+pub mod simulation;
 
 pub use broker::{Broker, Environment, StartError, StopError};
 pub use config::{Advertised, BrokerConfig, ConfigError, IfTaken, KafkaListener, Sources};
 pub use metadata::ChangeError;
 pub use metrics::Metrics;
 pub use partition::{
-    CloseError, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, OpenError,
-    ProduceError,
+    CloseError, DeleteRecordsError, EpochError, FetchError, Fetched, LeaderError, ListOffsetsError,
+    NotLeader, OpenError, ProduceError,
 };
 pub use service::Services;

@@ -133,6 +133,18 @@ impl Leader {
         (self.high_watermark >= self.epoch_start).then_some(self.high_watermark)
     }
 
+    /// This broker.
+    #[must_use]
+    pub fn id(&self) -> BrokerId {
+        self.id
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// The leader's epoch.
     #[must_use]
     pub fn epoch(&self) -> LeaderEpoch {
@@ -284,6 +296,24 @@ impl Leader {
         let proposal = self.proposal(&pending);
         self.pending = Some(pending);
         Some(proposal)
+    }
+
+    /// Whether time alone may lead to a proposal: one is under way, an in-sync follower is behind, or one that left may
+    /// return later.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        let durability = self.rules.durability;
+        self.pending.is_some()
+            || self.followers.iter().any(|(id, replica)| {
+                let counted = replica.counted(durability);
+                if self.assignment.isr.contains(id) {
+                    replica.reported.is_none() || counted < self.log_end
+                } else {
+                    replica.reported.is_some()
+                        && counted >= self.high_watermark
+                        && counted >= self.epoch_start
+                }
+            })
     }
 
     /// What became of the proposal that [`Leader::propose`] returned last.

@@ -5,7 +5,9 @@ use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
 use crate::metadata::ChangeError;
-use crate::partition::{DeleteRecordsError, EpochError, FetchError, ListOffsetsError, ProduceError};
+use crate::partition::{
+    DeleteRecordsError, EpochError, FetchError, LeaderError, ListOffsetsError, ProduceError,
+};
 use crate::service::{
     DeleteRecordsFailure, FetchFailure, ListOffsetsFailure, PartitionError, ProduceFailure, TopicFailure,
 };
@@ -41,6 +43,7 @@ impl Coded for ProduceError {
         use highwater_log::{AppendError, ProducerError};
         match self {
             ProduceError::Gone => ErrorCode::UnknownTopicId,
+            ProduceError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
             ProduceError::Acks(AcksError::Illegal { .. }) => ErrorCode::InvalidRequiredAcks,
             ProduceError::Acks(AcksError::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
             ProduceError::Batch(error) => error.code(),
@@ -67,6 +70,15 @@ impl Coded for EpochError {
     }
 }
 
+impl Coded for LeaderError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            LeaderError::Epoch(error) => error.code(),
+            LeaderError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
 impl Coded for FetchFailure {
     fn code(&self) -> ErrorCode {
         match self {
@@ -74,7 +86,7 @@ impl Coded for FetchFailure {
             FetchFailure::Refused(error) => match error {
                 FetchError::Gone => ErrorCode::UnknownTopicId,
                 FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-                FetchError::Epoch(error) => error.code(),
+                FetchError::Leader(error) => error.code(),
                 FetchError::Storage(_) => ErrorCode::KafkaStorageError,
             },
         }
@@ -88,7 +100,8 @@ impl Coded for ListOffsetsFailure {
             ListOffsetsFailure::Illegal(_) => ErrorCode::InvalidRequest,
             ListOffsetsFailure::Refused(error) => match error {
                 ListOffsetsError::Gone => ErrorCode::UnknownTopicId,
-                ListOffsetsError::Epoch(error) => error.code(),
+                ListOffsetsError::Leader(error) => error.code(),
+                ListOffsetsError::NotYet => ErrorCode::OffsetNotAvailable,
                 ListOffsetsError::Storage(_) => ErrorCode::KafkaStorageError,
             },
         }
@@ -102,6 +115,8 @@ impl Coded for DeleteRecordsFailure {
             DeleteRecordsFailure::NotDeleted(_) => ErrorCode::PolicyViolation,
             DeleteRecordsFailure::Partition(error) => error.code(),
             DeleteRecordsFailure::Refused(error) => match error {
+                DeleteRecordsError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+                DeleteRecordsError::NotEverywhere => ErrorCode::RequestTimedOut,
                 DeleteRecordsError::Gone => ErrorCode::UnknownTopicOrPartition,
                 DeleteRecordsError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
                 DeleteRecordsError::Storage(_) => ErrorCode::KafkaStorageError,

@@ -9,7 +9,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::owner::Partition;
-use crate::metrics::Metrics;
 
 /// The threads and their queue.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct Flusher {
 
 /// Dirty partitions, first come, first flushed.
 #[derive(Debug, Default)]
-pub(super) struct FlushQueue {
+pub(crate) struct FlushQueue {
     state: Mutex<QueueState>,
     filled: Condvar,
 }
@@ -35,6 +34,11 @@ impl FlushQueue {
     pub(super) fn push(&self, partition: Arc<Partition>) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).dirty.push_back(partition);
         self.filled.notify_one();
+    }
+
+    /// The next dirty partition, if there is one now.
+    pub(super) fn pop_now(&self) -> Option<Arc<Partition>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).dirty.pop_front()
     }
 
     /// The next dirty partition; `None` when stopped and drained.
@@ -57,14 +61,14 @@ impl Flusher {
     ///
     /// # Errors
     /// The system would not start a thread.
-    pub fn start(threads: usize, metrics: &Arc<Metrics>) -> io::Result<Flusher> {
+    pub fn start(threads: usize) -> io::Result<Flusher> {
         let queue = Arc::new(FlushQueue::default());
         let flusher = Flusher { queue: Arc::clone(&queue), threads: Mutex::default() };
         for index in 0..threads {
-            let (queue, metrics) = (Arc::clone(&queue), Arc::clone(metrics));
+            let queue = Arc::clone(&queue);
             let work = move || {
                 while let Some(partition) = queue.pop() {
-                    partition.flush(&metrics);
+                    partition.flush();
                 }
             };
             let thread = std::thread::Builder::new().name(format!("flush-{index}")).spawn(work)?;

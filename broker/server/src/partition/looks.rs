@@ -3,8 +3,8 @@
 use highwater_log::ProducerEntry;
 use highwater_proto::{LeaderEpoch, Offset, ProducerId};
 
-use super::outcome::{EpochError, ListOffsetsError};
-use super::owner::{Partition, SINGLE_BROKER_EPOCH};
+use super::outcome::ListOffsetsError;
+use super::owner::Partition;
 use crate::service::ProducerDetails;
 
 impl Partition {
@@ -18,15 +18,19 @@ impl Partition {
         asked: LeaderEpoch,
         current: LeaderEpoch,
     ) -> Result<Option<(LeaderEpoch, Offset)>, ListOffsetsError> {
-        EpochError::check(current, SINGLE_BROKER_EPOCH)?;
-        self.with_log(|log, _, _| match asked {
+        let now = self.now();
+        let state = self.lock();
+        if state.gone {
+            return Err(ListOffsetsError::Gone);
+        }
+        let epoch = self.leader(&state, current, now)?.epoch();
+        Ok(match asked {
             LeaderEpoch::UNKNOWN => None,
             // A leader's epoch begins with it, not with its first record.
-            SINGLE_BROKER_EPOCH => Some((SINGLE_BROKER_EPOCH, log.log_end())),
-            _ if asked > SINGLE_BROKER_EPOCH => None,
-            older => log.end_offset_for_epoch(older),
+            _ if asked == epoch => Some((epoch, state.log.log_end())),
+            _ if asked > epoch => None,
+            older => state.log.end_offset_for_epoch(older),
         })
-        .ok_or(ListOffsetsError::Gone)
     }
 
     /// The idempotent producers that it remembers, by id; none if it was deleted.

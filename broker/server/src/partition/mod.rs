@@ -5,17 +5,27 @@
 //! an fsync: flusher threads take a ticket under the lock, sync without it, and come back to release what waited.
 //! Not here: wire types, topics' names, or who may do what.
 
+mod append;
 mod flusher;
+mod flushing;
 mod looks;
 mod outcome;
 mod owner;
+mod reads;
+mod replica;
+mod role;
+mod surroundings;
 mod table;
 mod watch;
 
 pub use outcome::{
-    AckedBatch, DeleteRecordsError, EpochError, FetchError, Fetched, ListOffsetsError, ProduceError,
+    AckedBatch, DeleteRecordsError, EpochError, FetchError, Fetched, LeaderError, ListOffsetsError,
+    NotLeader, ProduceError, ReplicaError,
 };
-pub(crate) use owner::{Partition, SINGLE_BROKER_EPOCH};
+pub use owner::{Ack, Partition};
+pub use replica::{Next, Share, Standing};
+pub use role::{Duty, Wish};
+pub use surroundings::{Attention, Lease, Surroundings};
 pub(crate) use table::PartitionTable;
 pub use table::{CloseError, OpenError};
-pub(crate) use watch::Watcher;
+pub use watch::{Watch, Watcher};

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use highwater_core::replication::AcksError;
+use highwater_core::replication::{AcksError, StreamError};
 use highwater_log::{ReadError, RetentionError};
 use highwater_proto::record::BatchError;
-use highwater_proto::{LeaderEpoch, Offset};
+use highwater_proto::{BrokerId, LeaderEpoch, Offset};
 use thiserror::Error;
 
 /// A batch that is as safe as its producer asked for.
@@ -20,12 +20,43 @@ pub struct AckedBatch {
     pub log_start: Offset,
 }
 
+/// This broker does not lead the partition, or may not say that it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this broker does not lead the partition{}", hint(.leader))]
+pub struct NotLeader {
+    /// Who does, as far as this broker knows.
+    pub leader: Option<BrokerId>,
+    /// In which epoch.
+    pub epoch: LeaderEpoch,
+}
+
+fn hint(leader: &Option<BrokerId>) -> String {
+    match leader {
+        Some(id) => format!("; broker {id} does"),
+        None => "; nobody does at the moment".to_owned(),
+    }
+}
+
+/// Why a request is not for this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LeaderError {
+    /// The client believes in another epoch.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// This replica does not lead.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+}
+
 /// Why a batch was refused or not acknowledged.
 #[derive(Clone, Debug, Error)]
 pub enum ProduceError {
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Gone,
+    /// Another broker leads, or has come to lead before the records were safe: then they may have been written.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
     /// The acknowledgement asked for cannot be given.
     #[error(transparent)]
     Acks(#[from] AcksError),
@@ -104,9 +135,9 @@ pub enum FetchError {
         /// The first that readers must not see.
         end: Offset,
     },
-    /// The client believes in another leader.
+    /// The client believes in another leader, or should.
     #[error(transparent)]
-    Epoch(#[from] EpochError),
+    Leader(#[from] LeaderError),
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<ReadError>),
@@ -118,9 +149,12 @@ pub enum ListOffsetsError {
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Gone,
-    /// The client believes in another leader.
+    /// The client believes in another leader, or should.
     #[error(transparent)]
-    Epoch(#[from] EpochError),
+    Leader(#[from] LeaderError),
+    /// The leader is new and does not know yet how far its predecessor had come (M-13).
+    #[error("the leader is new and does not know yet what is committed; ask again")]
+    NotYet,
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<ReadError>),
@@ -132,6 +166,12 @@ pub enum DeleteRecordsError {
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Gone,
+    /// Another broker leads.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// Not every in-sync replica has deleted them in time; they may be deleted all the same.
+    #[error("not every in-sync replica has deleted the records yet")]
+    NotEverywhere,
     /// Beyond what is safe.
     #[error("offset {offset} is beyond the high watermark {high_watermark}")]
     OutOfRange {
@@ -143,4 +183,41 @@ pub enum DeleteRecordsError {
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] Arc<RetentionError>),
+}
+
+/// Why a follower's request, or a leader's word, was not taken.
+#[derive(Clone, Debug, Error)]
+pub enum ReplicaError {
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Gone,
+    /// This replica plays another part.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// It is for another epoch, or from somebody who is not a replica.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// What the leader sent is damaged (M-18).
+    #[error("a batch from the leader is damaged: {0}")]
+    Damaged(Arc<BatchError>),
+    /// The batch does not follow the log's end: the follower has to ask again.
+    #[error("a batch of offset {base_offset} does not follow the log's end {log_end}")]
+    NotNext {
+        /// The batch's first offset.
+        base_offset: Offset,
+        /// Where the log ends.
+        log_end: Offset,
+    },
+    /// The log refused to grow.
+    #[error(transparent)]
+    Append(#[from] Arc<highwater_log::AppendError>),
+    /// The log could not be cut.
+    #[error(transparent)]
+    Truncate(#[from] Arc<highwater_log::TruncateError>),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] Arc<ReadError>),
+    /// The log's start could not be moved.
+    #[error(transparent)]
+    Retention(#[from] Arc<RetentionError>),
 }

@@ -9,6 +9,7 @@ use highwater_proto::record::{BatchBuilder, Compression};
 use highwater_proto::{BrokerId, PartitionIndex, TopicId};
 
 use super::*;
+use crate::metrics::Metrics;
 
 /// A partition whose flushes run when the test says so.
 struct World {
@@ -34,8 +35,10 @@ impl World {
         let (log, _) = directory.partition(id, LogConfig::default()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let settings = Arc::new(TopicSettings::defaults());
-        let partition = Partition::new(log, id, settings, Arc::default(), clock, Arc::clone(&metrics));
-        World { directory, partition: Arc::new(partition), metrics }
+        let around = Surroundings::by_hand(BrokerId(1), clock, Arc::clone(&metrics));
+        let partition = Arc::new(Partition::new(log, id, settings, around));
+        partition.assign(crate::partition::table::sole_duty(BrokerId(1)));
+        World { directory, partition, metrics }
     }
 
     /// Appends a record and returns where its acknowledgement will arrive.
@@ -48,7 +51,7 @@ impl World {
     }
 
     fn flush(&self) {
-        Arc::clone(&self.partition).flush(&self.metrics);
+        Arc::clone(&self.partition).flush();
     }
 }
 

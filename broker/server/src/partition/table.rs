@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use highwater_core::metadata::Image;
+use highwater_core::replication::Assignment;
 use highwater_core::settings::{TimestampKind, TopicSettings};
-use highwater_env::Clock;
 use highwater_log::{
     CleanupPolicy, LogConfig, LogDir, LogDirConfig, LogDirError, PartitionEntry, RecoveryReport,
 };
-use highwater_proto::TopicPartition;
 use highwater_proto::record::TimestampType;
+use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use thiserror::Error;
 
 use super::flusher::Flusher;
 use super::owner::Partition;
+use super::role::Duty;
+use super::surroundings::{Lease, Surroundings};
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
@@ -71,7 +73,7 @@ pub struct PartitionTable {
     partitions: RwLock<HashMap<TopicPartition, Arc<Partition>>>,
     opening: Opening,
     flusher: Flusher,
-    clock: Arc<dyn Clock>,
+    around: Surroundings,
     metrics: Arc<Metrics>,
 }
 
@@ -95,16 +97,23 @@ impl PartitionTable {
         let directory =
             LogDir::open(Arc::clone(disk), Arc::clone(&clock), &**random, &path, directory_config)
                 .map_err(Arc::new)?;
-        let flusher = Flusher::start(config.flush_threads, metrics)
-            .map_err(|error| OpenError::Threads(Arc::new(error)))?;
+        let flusher =
+            Flusher::start(config.flush_threads).map_err(|error| OpenError::Threads(Arc::new(error)))?;
         let directory = Arc::new(directory);
         Ok(PartitionTable {
             directory,
             path,
             partitions: RwLock::default(),
             opening: Opening::default(),
+            around: Surroundings {
+                broker: config.broker_id,
+                lease: Arc::new(Lease::unlimited()),
+                attention: Arc::default(),
+                queue: flusher.queue(),
+                clock,
+                metrics: Arc::clone(metrics),
+            },
             flusher,
-            clock,
             metrics: Arc::clone(metrics),
         })
     }
@@ -170,9 +179,8 @@ impl PartitionTable {
             OpenError::Partition { id, error: Arc::new(error) }
         })?;
         self.report_recovery(id, &report);
-        let queue = self.flusher.queue();
-        let clock = Arc::clone(&self.clock);
-        let partition = Arc::new(Partition::new(log, id, settings, queue, clock, Arc::clone(&self.metrics)));
+        let partition = Arc::new(Partition::new(log, id, settings, self.around.clone()));
+        partition.assign(sole_duty(self.around.broker));
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.insert(id, Arc::clone(&partition));
         self.metrics.partitions_open.inc();
@@ -311,6 +319,13 @@ impl Drop for Turn<'_> {
         self.opening.lock().remove(&self.id);
         self.opening.left.notify_all();
     }
+}
+
+/// The part of a broker that is alone.
+pub(super) fn sole_duty(id: BrokerId) -> Duty {
+    let (replicas, partition_epoch) = (vec![id], PartitionEpoch(0));
+    let assignment = Assignment { isr: replicas.clone(), replicas, partition_epoch, recovering: false };
+    Duty { leader: Some(id), leader_epoch: LeaderEpoch(0), assignment, broker_epoch: BrokerEpoch(0) }
 }
 
 /// A topic's settings as its logs understand them.

@@ -18,4 +18,4 @@ pub use pending::{BatchOutcome, PendingProduce};
 pub use produce::{ProduceFailure, ProduceItem};
 pub use producer_id::ProducerIds;
 pub use services::{PartitionError, Services};
-pub use topics::{Mode, PartitionDetails, TopicDetails, TopicFailure};
+pub use topics::{FollowerDetails, Mode, PartitionDetails, TopicDetails, TopicFailure};

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use highwater_core::metadata::decide::{self, ConfigEdit, Context, MetadataError, NewTopic};
 use highwater_core::metadata::{Image, Record, Topic};
 use highwater_core::settings::TopicSettings;
-use highwater_proto::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use thiserror::Error;
 
 use super::{PartitionError, Services};
@@ -44,10 +44,23 @@ pub struct PartitionDetails {
     pub high_watermark: Offset,
     /// The next offset to be written.
     pub log_end: Offset,
+    /// Up to where the log is flushed.
+    pub flushed_end: Offset,
     /// Bytes of record data.
     pub size_bytes: u64,
     /// Why it cannot be served, if it can't.
     pub offline_reason: Option<String>,
+    /// The other replicas, on the leader.
+    pub followers: Vec<FollowerDetails>,
+}
+
+/// A follower as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerDetails {
+    /// Which broker.
+    pub id: BrokerId,
+    /// Where its log ends and up to where it is flushed, if it has reported to this leader.
+    pub ends: Option<(Offset, Offset)>,
 }
 
 /// Whether a change is carried out or only checked.
@@ -219,6 +232,8 @@ impl Services {
                 log_start: Offset(-1),
                 high_watermark: Offset(-1),
                 log_end: Offset(-1),
+                flushed_end: Offset(-1),
+                followers: Vec::new(),
                 size_bytes: 0,
                 offline_reason: Some(error.to_string()),
             },

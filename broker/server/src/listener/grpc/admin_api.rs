@@ -211,7 +211,7 @@ impl AdminApi {
             partition: index,
             error: 0,
             leader: id,
-            leader_epoch: crate::partition::SINGLE_BROKER_EPOCH.0,
+            leader_epoch: 0,
             replicas: vec![id],
             in_sync_replicas: vec![id],
         };

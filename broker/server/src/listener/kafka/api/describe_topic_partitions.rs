@@ -15,7 +15,6 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::listener::kafka::{Context, operations};
-use crate::partition::SINGLE_BROKER_EPOCH;
 
 /// Most partitions of a page.
 const PARTITIONS_MAX: i32 = 2_000;
@@ -77,7 +76,7 @@ fn describe(
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(id)
-            .with_leader_epoch(SINGLE_BROKER_EPOCH.0)
+            .with_leader_epoch(0)
             .with_replica_nodes(vec![id])
             .with_isr_nodes(vec![id])
             .with_eligible_leader_replicas(Some(Vec::new()))

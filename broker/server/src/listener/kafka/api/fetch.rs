@@ -20,7 +20,6 @@ use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::Envelope;
 use crate::listener::kafka::outbox::Part;
-use crate::partition::SINGLE_BROKER_EPOCH;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position};
 
 /// The epoch of a request without a session.
@@ -239,7 +238,7 @@ impl Fetcher {
             };
             // A client that has batches of an epoch which never was has another log than this one.
             let found = found.and_then(|topic| match *last_epoch {
-                epoch if epoch > SINGLE_BROKER_EPOCH.0 => Err(ErrorCode::OffsetOutOfRange),
+                epoch if epoch > 0 => Err(ErrorCode::OffsetOutOfRange),
                 _ => Ok(topic),
             });
             let partition = match found {

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use crate::listener::error_map::Coded;
 use crate::listener::kafka::{Context, operations};
-use crate::partition::SINGLE_BROKER_EPOCH;
 
 /// Carries the request out.
 pub(in crate::listener::kafka) async fn handle(
@@ -116,7 +115,7 @@ fn found(context: &Context, topic: &Topic, operations: &Operations) -> MetadataR
         MetadataResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(id)
-            .with_leader_epoch(SINGLE_BROKER_EPOCH.0)
+            .with_leader_epoch(0)
             .with_replica_nodes(vec![id])
             .with_isr_nodes(vec![id])
     };

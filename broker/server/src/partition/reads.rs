@@ -1,0 +1,171 @@
+//! Reading: bounded by the high watermark, never by what is on the disk (M-24), and only from the leader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_core::replication::Leader;
+use highwater_log::{FileSlice, ReadError, ReadPlan, TimestampPlan};
+use highwater_proto::{LeaderEpoch, Offset};
+
+use super::outcome::{EpochError, FetchError, Fetched, LeaderError, ListOffsetsError};
+use super::owner::{Partition, Role, State};
+use crate::service::{FoundOffset, OffsetQuery};
+
+/// How often a fetch plans again when its segment went away.
+const PLANS_MAX: usize = 8;
+
+impl Partition {
+    /// Reads from `from`, at most about `max_bytes`; the first batch whole. A cold range is read ahead on a blocking
+    /// thread.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Bytes>, FetchError> {
+        let read = |plan: ReadPlan| plan.read().map(|slice| (slice.bytes, slice.next));
+        self.fetch_with(from, max_bytes, epoch, read).await
+    }
+
+    /// The same batches as [`Partition::fetch`] gives, by where they lie in their file: for a listener that sends them
+    /// with `sendfile`. Their pin is to be held until the peer has them.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch_located(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+    ) -> Result<Fetched<Option<FileSlice>>, FetchError> {
+        let locate = |plan: ReadPlan| plan.locate().map(|located| (located.slice, located.next));
+        self.fetch_with(from, max_bytes, epoch, locate).await
+    }
+
+    async fn fetch_with<R: Default>(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+        read: impl Fn(ReadPlan) -> Result<(R, Offset), ReadError>,
+    ) -> Result<Fetched<R>, FetchError> {
+        // Compaction or truncation may take the segment away between plan and read; a fresh plan finds its heir.
+        for _ in 0..PLANS_MAX {
+            let (mut fetched, plan) = self.plan_fetch(from, max_bytes, epoch)?;
+            let Some(plan) = plan else { return Ok(fetched) };
+            match warm(plan).await.and_then(&read) {
+                Ok((records, next_offset)) => {
+                    (fetched.records, fetched.next_offset) = (records, next_offset);
+                    return Ok(fetched);
+                }
+                Err(ReadError::Moved) => {}
+                Err(error) => return Err(FetchError::Storage(Arc::new(error))),
+            }
+        }
+        Err(FetchError::Storage(Arc::new(ReadError::Moved)))
+    }
+
+    fn plan_fetch<R: Default>(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        asked: LeaderEpoch,
+    ) -> Result<(Fetched<R>, Option<ReadPlan>), FetchError> {
+        let now = self.now();
+        let state = self.lock();
+        if state.gone {
+            return Err(FetchError::Gone);
+        }
+        let epoch = self.leader(&state, asked, now)?.epoch();
+        let (log_start, high_watermark) = (state.log.log_start(), state.high_watermark());
+        let end = state.log.log_end();
+        if from < log_start || from > end {
+            return Err(FetchError::OutOfRange { offset: from, log_start, end });
+        }
+        let fetched = Fetched { records: R::default(), next_offset: from, high_watermark, log_start, epoch };
+        // What is appended and not yet safe is in range, and not yet to be seen.
+        if from >= high_watermark {
+            return Ok((fetched, None));
+        }
+        let plan = state.log.plan_read(from, high_watermark, max_bytes).map_err(Arc::new)?;
+        Ok((fetched, Some(plan)))
+    }
+
+    /// Finds an offset by position or time.
+    ///
+    /// # Errors
+    /// [`ListOffsetsError`].
+    pub async fn find_offset(
+        &self,
+        query: OffsetQuery,
+        epoch: LeaderEpoch,
+    ) -> Result<FoundOffset, ListOffsetsError> {
+        let now = self.now();
+        let (search, epoch) = {
+            let state = self.lock();
+            if state.gone {
+                return Err(ListOffsetsError::Gone);
+            }
+            let leader = self.leader(&state, epoch, now)?;
+            let epoch = leader.epoch();
+            let found = |offset, timestamp_ms| FoundOffset { offset, timestamp_ms, epoch };
+            let high_watermark = leader.high_watermark();
+            let search = match query {
+                OffsetQuery::Latest => {
+                    // M-13: an earlier leader may have shown more.
+                    let latest = leader.latest().ok_or(ListOffsetsError::NotYet)?;
+                    return Ok(found(Some(latest), None));
+                }
+                OffsetQuery::Earliest => return Ok(found(Some(state.log.log_start()), None)),
+                OffsetQuery::MaxTimestamp => Search::Max(state.log.plan_max_timestamp(high_watermark)),
+                OffsetQuery::At(timestamp_ms) => {
+                    Search::At(state.log.plan_timestamp(timestamp_ms, high_watermark))
+                }
+            };
+            (search, epoch)
+        };
+        let search = move || match search {
+            Search::At(plan) => plan.find(),
+            Search::Max(plan) => plan.find_max(),
+        };
+        let hit =
+            tokio::task::spawn_blocking(search).await.expect("a search does not panic").map_err(Arc::new)?;
+        let (offset, timestamp_ms) =
+            (hit.as_ref().map(|hit| hit.offset), hit.as_ref().map(|hit| hit.timestamp_ms));
+        Ok(FoundOffset { offset, timestamp_ms, epoch })
+    }
+
+    /// The leader's side of a request by somebody who believes in epoch `asked`, if this replica leads and may say so
+    /// (M-03, M-60).
+    pub(super) fn leader<'a>(
+        &self,
+        state: &'a State,
+        asked: LeaderEpoch,
+        now: Duration,
+    ) -> Result<&'a Leader, LeaderError> {
+        EpochError::check(asked, state.told.leader_epoch)?;
+        match &state.role {
+            Role::Leader(leader) if self.around.lease.holds(now) => Ok(leader),
+            _ => Err(state.not_leader().into()),
+        }
+    }
+}
+
+/// A lookup by time, to be run off the event loop.
+enum Search {
+    At(TimestampPlan),
+    Max(TimestampPlan),
+}
+
+/// Brings a cold range into memory off the event loop.
+async fn warm(mut plan: ReadPlan) -> Result<ReadPlan, ReadError> {
+    if plan.is_resident() {
+        return Ok(plan);
+    }
+    let warming = tokio::task::spawn_blocking(move || plan.populate().map(|()| plan));
+    warming.await.expect("reading ahead does not panic")
+}
