@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// A record's position in its partition: dense, starting at 0, never reused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Offset(pub i64);
 
 impl Offset {
@@ -24,7 +26,7 @@ impl fmt::Display for Offset {
 }
 
 /// Counts the leaders a partition has had. A batch carries the epoch of the leader that appended it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaderEpoch(pub i32);
 
 impl LeaderEpoch {
@@ -39,7 +41,7 @@ impl fmt::Display for LeaderEpoch {
 }
 
 /// A broker's number in its cluster; allocated once, never reused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BrokerId(pub i32);
 
 impl fmt::Display for BrokerId {
@@ -50,7 +52,7 @@ impl fmt::Display for BrokerId {
 
 /// Counts the lives of a broker in its cluster: the place of its registration in the metadata log, so that a later life has
 /// the larger one. Requests of an earlier life are refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BrokerEpoch(pub i64);
 
 impl BrokerEpoch {
@@ -65,7 +67,7 @@ impl fmt::Display for BrokerEpoch {
 }
 
 /// Counts the changes of a partition's leader, replicas and in-sync replicas: what a compare-and-set compares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionEpoch(pub i32);
 
 impl fmt::Display for PartitionEpoch {
@@ -75,7 +77,7 @@ impl fmt::Display for PartitionEpoch {
 }
 
 /// Which partition of a topic, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionIndex(pub i32);
 
 impl fmt::Display for PartitionIndex {
@@ -85,7 +87,7 @@ impl fmt::Display for PartitionIndex {
 }
 
 /// An idempotent producer's identity. Its epoch fences older incarnations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProducerId(pub i64);
 
 impl ProducerId {
@@ -162,8 +164,22 @@ impl fmt::Debug for TopicId {
     }
 }
 
+/// As [`TopicId::hex`] writes it.
+impl Serialize for TopicId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TopicId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        TopicId::from_hex(&text).ok_or_else(|| de::Error::custom("a topic id is 32 hexadecimal digits"))
+    }
+}
+
 /// One partition of one topic, by identity and not by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     /// The topic.
     pub topic: TopicId,
