@@ -3,13 +3,14 @@
 //! Kafka's rule: 1 to 249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`, and no two names that differ only in `.`
 //! against `_`, since metrics systems fold the two.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The longest legal name, in characters.
 pub const TOPIC_NAME_CHARS_MAX: usize = 249;
 
 /// Why a name is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum TopicNameError {
     /// Nothing there.
     #[error("a topic name must not be empty")]

@@ -218,6 +218,7 @@ fn open(environment: Environment, config: BrokerConfig) -> Result<Arc<Services>,
     let metrics = Arc::new(Metrics::new());
     let partitions = PartitionTable::open(&environment, &config, &metrics)?;
     let metadata = MetadataStore::open(&environment.disk, &config.data_dir.join("metadata"))?;
+    metadata.register_alone(config.broker_id)?;
     let services = Arc::new(Services {
         config,
         metadata,

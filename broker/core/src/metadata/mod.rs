@@ -1,12 +1,49 @@
-//! The metadata: which topics there are, with what settings, and which producer ids are taken.
+//! The metadata: the cluster, its brokers, its topics and who holds, leads and follows each partition of them.
 //!
-//! A state machine: [`decide`] turns a request into records or an error without changing anything, [`Image::apply`]
-//! carries records out, live and at start-up alike. Apply is deterministic: equal records, equal [`Image::digest`]
-//! (I17). Time and fresh ids come with the request and are written into the record. Not here: where records are kept.
+//! A state machine: [`decide`] turns a [`Command`] into records or a [`Refusal`] without changing anything,
+//! [`Image::apply_entry`] carries records out, live and at start-up alike. Apply is deterministic: equal entries, equal
+//! [`Image::digest`] (I17). Time and fresh ids come with the request and are written into the record. Not here: where
+//! records are kept, who hears from whom, and what a leader does with its partition.
 
-pub mod decide;
+mod apply;
+mod broker;
+pub mod cluster;
+mod command;
+mod decide;
+mod digest;
+pub mod drain;
+pub mod election;
+pub mod fencing;
 mod image;
+mod invariants;
+pub mod isr;
+mod partition;
+pub mod placement;
+pub mod reassign;
 mod record;
+mod refusal;
+pub mod registration;
+mod snapshot;
+#[cfg(test)]
+mod testing;
+mod topic;
+pub mod topics;
+mod transition;
 
-pub use image::{ApplyError, Image, Topic};
-pub use record::{ConfigValue, Record, change};
+pub use apply::{Applied, ApplyError};
+pub use broker::{Broker, Cluster, ClusterId, Endpoints, Incarnation, KafkaEndpoint};
+pub use command::{
+    AlterPartition, Command, ConfigEdit, ElectionKind, LastStop, Mode, NewTopic, Outcome, PartitionResult,
+    Reassignment, Registration, TopicRef,
+};
+pub use decide::{Batch, Context, decide};
+pub use image::Image;
+pub use partition::Partition;
+pub use record::{
+    BrokerIds, ConfigValue, Entry, KafkaAddress, METADATA_VERSION, PartitionState, Record, change,
+};
+pub use refusal::{
+    AlterPartitionError, ClusterError, ElectionError, LifeError, MetadataError, PlacementError,
+    ReassignError, Refusal, RegistrationError, RemovalError,
+};
+pub use topic::Topic;

@@ -2,27 +2,23 @@
 
 use proptest::prelude::*;
 
+use super::super::testing::{cluster, context};
 use super::*;
 
-static NO_DEFAULTS: BTreeMap<String, String> = BTreeMap::new();
-
-fn context() -> Context<'static> {
-    Context { broker_defaults: &NO_DEFAULTS, brokers: 1 }
-}
-
 fn topic(name: &str, partitions: i32) -> NewTopic {
-    NewTopic { name: name.into(), partitions, replication_factor: 1, configs: BTreeMap::new() }
+    NewTopic { name: name.into(), partitions, replication_factor: 1, ..NewTopic::default() }
 }
 
 fn create(image: &mut Image, name: &str, id: u8) -> Result<(), MetadataError> {
-    let record = create_topic(image, context(), &topic(name, 2), TopicId([id; 16]), 1)?;
+    let context = Context { fresh_id: TopicId([id; 16]), ..context() };
+    let (record, _) = create_topic(image, context, &topic(name, 2))?;
     image.apply(image.applied() + 1, &record).expect("a decided record applies");
     Ok(())
 }
 
 #[test]
 fn a_name_can_be_taken_once_and_again_after_it_was_deleted_under_another_id() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "a.b", 1).unwrap();
     assert_eq!(create(&mut image, "a.b", 2), Err(MetadataError::Exists { name: "a.b".into() }));
     let collides = MetadataError::Collides { name: "a_b".into(), existing: "a.b".into() };
@@ -36,31 +32,31 @@ fn a_name_can_be_taken_once_and_again_after_it_was_deleted_under_another_id() {
 
 #[test]
 fn impossible_topics_say_why() {
-    let image = Image::default();
-    let refuse =
-        |t: NewTopic| create_topic(&image, context(), &t, TopicId([1; 16]), 0).unwrap_err().to_string();
+    let image = cluster(1);
+    let refuse = |t: NewTopic| create_topic(&image, context(), &t).unwrap_err().to_string();
     assert_eq!(refuse(topic("t", 0)), "0 partitions are not possible: a topic has at least one");
     assert!(refuse(topic("t", 100_001)).contains("the limit is 100000"));
     let three = NewTopic { replication_factor: 3, ..topic("t", 1) };
-    assert_eq!(refuse(three), "replication factor 3 is not possible with 1 broker(s)");
+    assert_eq!(refuse(three), "replication factor 3 is not possible with 1 live broker(s)");
     let typo = NewTopic { configs: BTreeMap::from([("retention.mss".into(), "1".into())]), ..topic("t", 1) };
     assert!(refuse(typo).contains("did you mean 'retention.ms'"));
 }
 
 #[test]
 fn partitions_grow_and_never_shrink() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "t", 1).unwrap();
-    assert!(add_partitions(&image, "t", 2).is_err());
-    let record = add_partitions(&image, "t", 5).unwrap();
+    assert!(add_partitions(&image, "t", 2, &[]).is_err());
+    let record = add_partitions(&image, "t", 5, &[]).unwrap();
     image.apply(image.applied() + 1, &record).unwrap();
     assert_eq!(image.partition_count(), 5);
 }
 
 fn edit(image: &mut Image, name: &str, edit: ConfigEdit) -> Result<(), MetadataError> {
     let edits = BTreeMap::from([(name.to_owned(), edit)]);
-    let record = alter_configs(image, context(), "t", &edits)?;
-    image.apply(image.applied() + 1, &record).expect("a decided record applies");
+    for record in alter_configs(image, context(), "t", &edits)? {
+        image.apply(image.applied() + 1, &record).expect("a decided record applies");
+    }
     Ok(())
 }
 
@@ -71,7 +67,7 @@ fn configs(image: &Image) -> Vec<(&str, &str)> {
 
 #[test]
 fn settings_are_checked_as_the_whole_they_would_make() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "t", 1).unwrap();
     assert!(edit(&mut image, "segment.bytes", ConfigEdit::Set("1".into())).is_err());
     assert!(edit(&mut image, "no.such", ConfigEdit::Reset).is_err());
@@ -83,7 +79,7 @@ fn settings_are_checked_as_the_whole_they_would_make() {
 
 #[test]
 fn elements_are_added_to_and_taken_from_lists_and_nothing_else() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "t", 1).unwrap();
     let policy = "cleanup.policy";
     edit(&mut image, policy, ConfigEdit::Append("compact".into())).unwrap();
@@ -94,19 +90,20 @@ fn elements_are_added_to_and_taken_from_lists_and_nothing_else() {
     assert_eq!(configs(&image), [(policy, "compact")]);
     assert!(edit(&mut image, policy, ConfigEdit::Subtract("compact".into())).is_err());
     let error = edit(&mut image, "retention.ms", ConfigEdit::Append("1".into())).unwrap_err();
-    assert_eq!(error, MetadataError::NotAList { name: "retention.ms" });
+    assert_eq!(error, MetadataError::NotAList { name: "retention.ms".into() });
     assert!(edit(&mut image, "no.such", ConfigEdit::Append("1".into())).is_err());
 }
 
 #[test]
 fn a_replacement_takes_every_other_setting_back() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "t", 1).unwrap();
     edit(&mut image, "retention.ms", ConfigEdit::Set("77".into())).unwrap();
     edit(&mut image, "segment.ms", ConfigEdit::Set("88".into())).unwrap();
     let wanted = BTreeMap::from([("segment.ms".to_owned(), "99".to_owned())]);
-    let record = replace_configs(&image, context(), "t", &wanted).unwrap();
-    image.apply(image.applied() + 1, &record).unwrap();
+    for record in replace_configs(&image, context(), "t", &wanted).unwrap() {
+        image.apply(image.applied() + 1, &record).unwrap();
+    }
     assert_eq!(configs(&image), [("segment.ms", "99")]);
     let wrong = BTreeMap::from([("segment.mss".to_owned(), "99".to_owned())]);
     assert!(replace_configs(&image, context(), "t", &wrong).is_err());
@@ -114,7 +111,7 @@ fn a_replacement_takes_every_other_setting_back() {
 
 #[test]
 fn a_topic_is_deleted_by_its_id_alone() {
-    let mut image = Image::default();
+    let mut image = cluster(1);
     create(&mut image, "t", 1).unwrap();
     let missing = MetadataError::NoSuchTopicId { id: TopicId([2; 16]) };
     assert_eq!(delete_topic_with_id(&image, TopicId([2; 16])), Err(missing));
@@ -135,14 +132,18 @@ proptest! {
     fn a_snapshot_makes_the_same_image_and_replaying_twice_changes_nothing(
         steps in proptest::collection::vec((0_u8..5, 0_u8..6, 1_i32..20), 1..40),
     ) {
-        let mut image = Image::default();
+        let mut image = cluster(1);
+        let before = image.applied();
         let mut log = Vec::new();
         for (step, (kind, which, n)) in (1_u8..).zip(steps) {
             let name = format!("topic-{which}");
             let decided = match kind {
-                0 | 1 => create_topic(&image, context(), &topic(&name, n), TopicId([step; 16]), i64::from(n)),
+                0 | 1 => {
+                    let context = Context { fresh_id: TopicId([step; 16]), ..context() };
+                    create_topic(&image, context, &topic(&name, n)).map(|(record, _)| record)
+                }
                 2 => delete_topic(&image, &name),
-                3 => add_partitions(&image, &name, n),
+                3 => add_partitions(&image, &name, n, &[]),
                 _ => Ok(take_producer_ids(&image).0),
             };
             if let Ok(record) = decided {
@@ -155,7 +156,7 @@ proptest! {
         prop_assert_eq!(copy.digest(), image.digest());
         prop_assert_eq!(&copy, &image);
         let mut again = image.clone();
-        for (index, record) in (1_u64..).zip(&log) {
+        for (index, record) in (before + 1..).zip(&log) {
             again.apply(index, record).unwrap();
         }
         prop_assert_eq!(again, image);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::accepted::{ACCEPTED, accepted_key};
@@ -58,7 +59,7 @@ pub enum TimestampKind {
 }
 
 /// Why a setting is refused; the text names the key and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum SettingError {
     /// No such key.
     #[error("'{name}' is not a topic setting{}", suggestion(.closest))]
@@ -66,13 +67,13 @@ pub enum SettingError {
         /// As it was written.
         name: String,
         /// What was probably meant.
-        closest: Option<&'static str>,
+        closest: Option<String>,
     },
     /// The value doesn't fit.
     #[error("{name}={value} is not legal: it must be {expected}")]
     Illegal {
         /// The key.
-        name: &'static str,
+        name: String,
         /// As it was written.
         value: String,
         /// What would be right.
@@ -82,18 +83,18 @@ pub enum SettingError {
     #[error("{name}={value} is not possible here: {reason}; it must be {expected}")]
     Fixed {
         /// The key.
-        name: &'static str,
+        name: String,
         /// As it was written.
         value: String,
         /// Why not.
-        reason: &'static str,
+        reason: String,
         /// What would be right.
         expected: String,
     },
 }
 
-fn suggestion(closest: &Option<&'static str>) -> String {
-    closest.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
+fn suggestion(closest: &Option<String>) -> String {
+    closest.as_ref().map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
 }
 
 /// All settings of a topic. Times are milliseconds, sizes bytes; `None` is "no limit".
@@ -192,14 +193,17 @@ impl<'a> Values<'a> {
 fn check(name: &str, value: &str) -> Result<(), SettingError> {
     let accepted = accepted_key(name);
     let Some(key) = key(name).or(accepted) else {
-        return Err(SettingError::Unknown { name: name.to_owned(), closest: closest_key(name) });
+        return Err(SettingError::Unknown {
+            name: name.to_owned(),
+            closest: closest_key(name).map(str::to_owned),
+        });
     };
     if fits(key, value.trim()) {
         return Ok(());
     }
-    let (name, value, expected) = (key.name, value.escape_default().to_string(), key.expected());
+    let (name, value, expected) = (key.name.to_owned(), value.escape_default().to_string(), key.expected());
     Err(match accepted {
-        Some(key) => SettingError::Fixed { name, value, reason: key.text, expected },
+        Some(key) => SettingError::Fixed { name, value, reason: key.text.to_owned(), expected },
         None => SettingError::Illegal { name, value, expected },
     })
 }
@@ -217,9 +221,9 @@ fn check_flushes(
         match overrides.get(key.name) {
             Some(value) if value.trim() != key.default => {
                 return Err(SettingError::Fixed {
-                    name: key.name,
+                    name: key.name.to_owned(),
                     value: value.escape_default().to_string(),
-                    reason: "durability=replicated flushes about once a second, whatever is asked",
+                    reason: "durability=replicated flushes about once a second, whatever is asked".to_owned(),
                     expected: format!("{} with it", key.default),
                 });
             }

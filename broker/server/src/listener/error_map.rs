@@ -1,6 +1,6 @@
 //! The one place where the operations' errors become wire codes.
 
-use highwater_core::metadata::decide::MetadataError;
+use highwater_core::metadata::{MetadataError, PlacementError, Refusal};
 use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
@@ -136,17 +136,39 @@ impl Coded for TopicFailure {
 impl Coded for ChangeError {
     fn code(&self) -> ErrorCode {
         match self {
-            ChangeError::Refused(error) => match error {
-                MetadataError::Name(_) | MetadataError::Collides { .. } => ErrorCode::InvalidTopicException,
-                MetadataError::Setting(_) | MetadataError::NotAList { .. } => ErrorCode::InvalidConfig,
-                MetadataError::Exists { .. } => ErrorCode::TopicAlreadyExists,
-                MetadataError::NoSuchTopic { .. } => ErrorCode::UnknownTopicOrPartition,
-                MetadataError::NoSuchTopicId { .. } => ErrorCode::UnknownTopicId,
-                MetadataError::Partitions { .. } => ErrorCode::InvalidPartitions,
-                MetadataError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
-            },
+            ChangeError::Refused(refusal) => refusal.code(),
             ChangeError::Storage(_) => ErrorCode::KafkaStorageError,
             ChangeError::Contradiction(_) | ChangeError::Undecodable { .. } => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl Coded for Refusal {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Refusal::Topic(error) => error.code(),
+            // Brokers hear these from each other; no client does.
+            Refusal::Life(_) => ErrorCode::InvalidRequest,
+            Refusal::Registration(_) | Refusal::Removal(_) | Refusal::Cluster(_) => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl Coded for MetadataError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            MetadataError::Name(_) | MetadataError::Collides { .. } => ErrorCode::InvalidTopicException,
+            MetadataError::Setting(_) | MetadataError::NotAList { .. } => ErrorCode::InvalidConfig,
+            MetadataError::Exists { .. } => ErrorCode::TopicAlreadyExists,
+            MetadataError::NoSuchTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+            MetadataError::NoSuchTopicId { .. } => ErrorCode::UnknownTopicId,
+            MetadataError::Partitions { .. } => ErrorCode::InvalidPartitions,
+            MetadataError::Placement(
+                PlacementError::Factor { .. } | PlacementError::TooFewBrokers { .. },
+            ) => ErrorCode::InvalidReplicationFactor,
+            MetadataError::Placement(PlacementError::Assignment { .. } | PlacementError::Count { .. }) => {
+                ErrorCode::InvalidReplicaAssignment
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use highwater_core::metadata::decide::MetadataError;
-use highwater_core::metadata::{ApplyError, Image, Record};
+use highwater_core::metadata::{ApplyError, Image, METADATA_VERSION, Record, Refusal, change};
 use highwater_env::Disk;
+use highwater_proto::BrokerId;
 use prost::Message;
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub struct MetadataStore {
 pub enum ChangeError {
     /// The change is not legal.
     #[error(transparent)]
-    Refused(#[from] MetadataError),
+    Refused(#[from] Refusal),
     /// It could not be kept.
     #[error("the metadata could not be written: {0}")]
     Storage(#[from] JournalError),
@@ -62,6 +62,26 @@ impl MetadataStore {
         Ok(MetadataStore { image: RwLock::new(Arc::new(image)), journal: Arc::new(Mutex::new(journal)) })
     }
 
+    /// Registers the broker whose metadata this is, which stands alone and is always there: a topic's replicas are
+    /// registered brokers.
+    ///
+    /// # Errors
+    /// Anything but [`ChangeError::Refused`].
+    pub fn register_alone(&self, broker: BrokerId) -> Result<(), ChangeError> {
+        self.change(|image| {
+            let registered = change::BrokerRegistered {
+                broker_id: broker.0,
+                epoch: image.next_broker_epoch().0,
+                served_epoch: Some(image.next_broker_epoch().0),
+                incarnation: vec![0; 16],
+                version: METADATA_VERSION,
+                ..change::BrokerRegistered::default()
+            };
+            let record = change::Change::BrokerRegistered(registered).into();
+            Ok((if image.broker(broker).is_some() { Vec::new() } else { vec![record] }, ()))
+        })
+    }
+
     /// The metadata as it is now.
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
@@ -75,7 +95,7 @@ impl MetadataStore {
     /// [`ChangeError`]; nothing changed then.
     pub fn change<T>(
         &self,
-        decide: impl FnOnce(&Image) -> Result<(Vec<Record>, T), MetadataError>,
+        decide: impl FnOnce(&Image) -> Result<(Vec<Record>, T), Refusal>,
     ) -> Result<T, ChangeError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let mut image = Image::clone(&self.image());

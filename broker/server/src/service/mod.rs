@@ -12,10 +12,11 @@ mod topics;
 
 pub use delete_records::DeleteRecordsFailure;
 pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position, Records};
+pub use highwater_core::metadata::Mode;
 pub use list_offsets::{FoundOffset, ListOffsetsFailure, OffsetQuery};
 pub use looks::{ProducerDetails, Space};
 pub use pending::{BatchOutcome, PendingProduce};
 pub use produce::{ProduceFailure, ProduceItem};
 pub use producer_id::ProducerIds;
 pub use services::{PartitionError, Services};
-pub use topics::{FollowerDetails, Mode, PartitionDetails, TopicDetails, TopicFailure};
+pub use topics::{FollowerDetails, PartitionDetails, TopicDetails, TopicFailure};

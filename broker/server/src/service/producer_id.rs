@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use highwater_core::metadata::decide;
+use highwater_core::metadata::topics;
 use highwater_proto::ProducerId;
 
 use super::Services;
@@ -36,7 +36,7 @@ impl Services {
                 let mut block = services.producer_ids.block.lock().unwrap_or_else(PoisonError::into_inner);
                 if block.is_empty() {
                     *block = services.metadata.change(|image| {
-                        let (record, range) = decide::take_producer_ids(image);
+                        let (record, range) = topics::take_producer_ids(image);
                         Ok((vec![record], range))
                     })?;
                 }

@@ -129,7 +129,8 @@ impl Services {
             return Err(PartitionError::UnknownTopic(id.topic));
         };
         if !image.has(id) {
-            let (topic, partitions, partition) = (topic.name.clone(), topic.partitions, id.partition.0);
+            let (topic, partitions, partition) =
+                (topic.name.clone(), topic.partition_count(), id.partition.0);
             return Err(PartitionError::UnknownPartition { topic, partitions, partition });
         }
         Ok(self.settings_of(topic))

@@ -1,11 +1,13 @@
 //! Topics: created, deleted, widened, described, their settings changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use highwater_core::metadata::decide::{self, ConfigEdit, Context, MetadataError, NewTopic};
-use highwater_core::metadata::{Image, Record, Topic};
+use highwater_core::metadata::{
+    Command, ConfigEdit, Context, Image, MetadataError, Mode, NewTopic, Outcome, Refusal, Topic, TopicRef,
+    decide,
+};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use thiserror::Error;
@@ -63,15 +65,6 @@ pub struct FollowerDetails {
     pub ends: Option<(Offset, Offset)>,
 }
 
-/// Whether a change is carried out or only checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Carried out.
-    Apply,
-    /// Only checked.
-    ValidateOnly,
-}
-
 impl Services {
     /// The metadata as it is now.
     #[must_use]
@@ -101,19 +94,15 @@ impl Services {
         configs: BTreeMap<String, String>,
         mode: Mode,
     ) -> Result<Topic, TopicFailure> {
-        let default = |given: i32, otherwise| if given == -1 { otherwise } else { given };
-        let partitions = default(partitions, self.config.topic_default_partitions);
-        let topic =
-            NewTopic { name, partitions, replication_factor: default(replication_factor, 1), configs };
-        let mut id = TopicId::NIL;
-        self.random.fill(&mut id.0);
-        let now_ms = self.clock.unix_ms();
-        let created = topic.clone();
-        self.change(mode, move |image, context| decide::create_topic(image, context, &topic, id, now_ms))
-            .await?;
-        tracing::info!(topic = created.name, %id, partitions, ?mode, "created topic");
-        let NewTopic { name, configs, .. } = created;
-        Ok(Topic { id, name, partitions, configs, created_ms: now_ms })
+        let topic = NewTopic { name, partitions, replication_factor, configs, assignments: Vec::new() };
+        match self.change(Command::CreateTopic { topic, mode }).await? {
+            Outcome::TopicCreated { topic } => {
+                let (id, partitions) = (topic.id, topic.partition_count());
+                tracing::info!(topic = topic.name, %id, partitions, ?mode, "created topic");
+                Ok(topic)
+            }
+            other => unreachable!("creating a topic is answered by one, not by {other:?}"),
+        }
     }
 
     /// Deletes a topic. Its records go in the background.
@@ -122,7 +111,7 @@ impl Services {
     /// [`TopicFailure`].
     pub async fn delete_topic(self: &Arc<Services>, name: String) -> Result<(), TopicFailure> {
         let topic = self.metadata.image().topic_named(&name).cloned();
-        self.change(Mode::Apply, move |image, _| decide::delete_topic(image, &name)).await?;
+        self.change(Command::DeleteTopic { topic: TopicRef::Name(name) }).await?;
         self.remove_logs(topic).await;
         Ok(())
     }
@@ -133,7 +122,7 @@ impl Services {
     /// [`TopicFailure`].
     pub async fn delete_topic_with_id(self: &Arc<Services>, id: TopicId) -> Result<(), TopicFailure> {
         let topic = self.metadata.image().topic(id).cloned();
-        self.change(Mode::Apply, move |image, _| decide::delete_topic_with_id(image, id)).await?;
+        self.change(Command::DeleteTopic { topic: TopicRef::Id(id) }).await?;
         self.remove_logs(topic).await;
         Ok(())
     }
@@ -157,7 +146,8 @@ impl Services {
         total: i32,
         mode: Mode,
     ) -> Result<(), TopicFailure> {
-        self.change(mode, move |image, _| decide::add_partitions(image, &name, total)).await
+        let assignments = Vec::new();
+        self.change(Command::AddPartitions { topic: name, total, assignments, mode }).await.map(drop)
     }
 
     /// Edits settings of a topic.
@@ -171,7 +161,7 @@ impl Services {
         mode: Mode,
     ) -> Result<(), TopicFailure> {
         let altered = name.clone();
-        self.change(mode, move |image, context| decide::alter_configs(image, context, &name, &edits)).await?;
+        self.change(Command::AlterConfigs { topic: name, edits, mode }).await?;
         self.pass_settings_on(&altered);
         Ok(())
     }
@@ -187,8 +177,7 @@ impl Services {
         mode: Mode,
     ) -> Result<(), TopicFailure> {
         let altered = name.clone();
-        self.change(mode, move |image, context| decide::replace_configs(image, context, &name, &configs))
-            .await?;
+        self.change(Command::ReplaceConfigs { topic: name, configs, mode }).await?;
         self.pass_settings_on(&altered);
         Ok(())
     }
@@ -210,16 +199,18 @@ impl Services {
         }
         if !self.config.topic_auto_create {
             let name = name.escape_default().to_string();
-            return Err(ChangeError::Refused(MetadataError::NoSuchTopic { name }).into());
+            return Err(refused(MetadataError::NoSuchTopic { name }));
         }
         match self.create_topic(name.to_owned(), -1, -1, BTreeMap::new(), Mode::Apply).await {
             // Somebody else was faster.
-            Err(TopicFailure::Change(ChangeError::Refused(MetadataError::Exists { .. }))) => {}
+            Err(TopicFailure::Change(ChangeError::Refused(Refusal::Topic(MetadataError::Exists {
+                ..
+            })))) => {}
             other => return other,
         }
         let image = self.metadata.image();
         let topic = image.topic_named(name).cloned();
-        topic.ok_or_else(|| ChangeError::Refused(MetadataError::NoSuchTopic { name: name.to_owned() }).into())
+        topic.ok_or_else(|| refused(MetadataError::NoSuchTopic { name: name.to_owned() }))
     }
 
     /// A topic with its partitions' offsets and sizes. Opens those that weren't.
@@ -242,20 +233,27 @@ impl Services {
         TopicDetails { topic: topic.clone(), partitions }
     }
 
-    async fn change(
-        self: &Arc<Services>,
-        mode: Mode,
-        decide: impl FnOnce(&Image, Context<'_>) -> Result<Record, MetadataError> + Send + 'static,
-    ) -> Result<(), TopicFailure> {
+    async fn change(self: &Arc<Services>, command: Command) -> Result<Outcome, TopicFailure> {
         let services = Arc::clone(self);
+        let mut fresh_id = TopicId::NIL;
+        self.random.fill(&mut fresh_id.0);
+        let now_ms = self.clock.unix_ms();
         let work = move || {
-            let context = Context { broker_defaults: &services.config.topic_defaults, brokers: 1 };
-            services.metadata.change(|image| {
-                let record = decide(image, context)?;
-                let records = if mode == Mode::Apply { vec![record] } else { Vec::new() };
-                Ok((records, ()))
-            })
+            let config = &services.config;
+            let context = Context {
+                broker_defaults: &config.topic_defaults,
+                default_partitions: config.topic_default_partitions,
+                default_replication_factor: 1,
+                now_ms,
+                fresh_id,
+                alive: &BTreeSet::from([config.broker_id]),
+            };
+            services.metadata.change(|image| decide(image, context, &command))
         };
         Ok(tokio::task::spawn_blocking(work).await.expect("changing metadata does not panic")?)
     }
+}
+
+fn refused(error: MetadataError) -> TopicFailure {
+    ChangeError::Refused(Refusal::Topic(error)).into()
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_core::metadata::Topic;
-use highwater_core::metadata::decide::ConfigEdit;
+use highwater_core::metadata::{ConfigEdit, Topic};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::grpc::admin_server::Admin;
 use highwater_proto::grpc::{
@@ -93,7 +92,7 @@ impl Admin for AdminApi {
                     error: 0,
                     message: String::new(),
                     topic_id: topic.id.to_wire(),
-                    partitions: topic.partitions,
+                    partitions: topic.partition_count(),
                     replication_factor: 1,
                 },
                 Err(error) => CreatedTopic {
@@ -220,7 +219,7 @@ impl AdminApi {
             message: String::new(),
             name: topic.name.clone(),
             topic_id: topic.id.to_wire(),
-            partitions: (0..topic.partitions).map(partition).collect(),
+            partitions: (0..topic.partition_count()).map(partition).collect(),
         }
     }
 

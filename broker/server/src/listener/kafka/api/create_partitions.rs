@@ -41,7 +41,7 @@ pub(in crate::listener::kafka) async fn handle(
 
 async fn create(context: &Context, topic: CreatePartitionsTopic, mode: Mode) -> Result<(), Problem> {
     if let Some(assignments) = &topic.assignments {
-        let now = context.services.image().topic_named(&topic.name).map(|topic| topic.partitions);
+        let now = context.services.image().topic_named(&topic.name).map(|topic| topic.partition_count());
         let added = i64::from(topic.count) - i64::from(now.unwrap_or(topic.count));
         let wrong = |text: String| Err(Problem::new(ErrorCode::InvalidReplicaAssignment, text));
         if added > 0 && added != assignments.len() as i64 {

@@ -119,7 +119,7 @@ fn created(
             .with_config_source(setting.source as i8)
     });
     let result = result
-        .with_num_partitions(topic.partitions)
+        .with_num_partitions(topic.partition_count())
         .with_replication_factor(1)
         .with_configs(Some(configs.collect()));
     // What was only checked has no identity yet.

@@ -47,11 +47,11 @@ pub(in crate::listener::kafka) async fn handle(
         if room == 0 {
             return response.with_next_cursor(Some(cursor(name, first)));
         }
-        let first = first.min(topic.partitions);
-        let end = topic.partitions.min(first.saturating_add(room));
+        let first = first.min(topic.partition_count());
+        let end = topic.partition_count().min(first.saturating_add(room));
         response.topics.push(describe(context, topic, first..end));
         room -= end - first;
-        if end < topic.partitions {
+        if end < topic.partition_count() {
             return response.with_next_cursor(Some(cursor(name, end)));
         }
     }

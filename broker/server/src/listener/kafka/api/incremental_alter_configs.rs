@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use highwater_core::metadata::decide::ConfigEdit;
+use highwater_core::metadata::ConfigEdit;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};

@@ -122,7 +122,7 @@ fn found(context: &Context, topic: &Topic, operations: &Operations) -> MetadataR
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
         .with_topic_id(Uuid::from_bytes(topic.id.0))
-        .with_partitions((0..topic.partitions).map(partition).collect())
+        .with_partitions((0..topic.partition_count()).map(partition).collect())
         .with_topic_authorized_operations(operations.topic)
 }
 

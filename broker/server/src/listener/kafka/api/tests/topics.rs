@@ -50,7 +50,7 @@ async fn a_topic_is_made_in_every_version_and_told_of_as_the_version_can() {
         assert_eq!((result.error_code, &result.error_message), (0, &None), "v{version}");
         let image = bench.context.services.image();
         let made = image.topic_named(&format!("t{version}")).unwrap();
-        assert_eq!(made.partitions, 3);
+        assert_eq!(made.partition_count(), 3);
         let expected = if version >= 5 { (3, 1) } else { (-1, -1) };
         assert_eq!((result.num_partitions, result.replication_factor), expected, "v{version}");
         let id = if version >= 7 { Uuid::from_bytes(made.id.0) } else { Uuid::nil() };
@@ -115,7 +115,7 @@ async fn each_impossible_topic_is_refused_alone_and_by_its_code() {
     let image = bench.context.services.image();
     let names: Vec<&str> = image.topics().map(|topic| topic.name.as_str()).collect();
     assert_eq!(names, ["good", "own", "there"]);
-    assert_eq!(image.topic_named("own").unwrap().partitions, 2);
+    assert_eq!(image.topic_named("own").unwrap().partition_count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +154,7 @@ async fn what_is_only_to_be_checked_changes_nothing() {
     let request = CreatePartitionsRequest::default().with_topics(vec![wider]).with_validate_only(true);
     let answer = seen(create_partitions::handle(&bench.context, request, 3).await, 3);
     assert_eq!(answer.results[0].error_code, 0);
-    assert_eq!(bench.context.services.image().topic_named("t").unwrap().partitions, 1);
+    assert_eq!(bench.context.services.image().topic_named("t").unwrap().partition_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,7 +246,7 @@ async fn partitions_are_added_and_assignments_held_to_the_one_broker() {
         assert_eq!(codes, expected, "v{version}");
     }
     let image = bench.context.services.image();
-    let counts = ["plain", "own", "other"].map(|topic| image.topic_named(topic).unwrap().partitions);
+    let counts = ["plain", "own", "other"].map(|topic| image.topic_named(topic).unwrap().partition_count());
     assert_eq!(counts, [5, 4, 2]);
     /// What was added once is no addition the second time.
     fn again(code: ErrorCode) -> ErrorCode {

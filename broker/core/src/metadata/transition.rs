@@ -1,0 +1,181 @@
+//! How a partition gets from one state to the next: the one place where in-sync sets, eligible replicas, reassignments
+//! and leaders are settled together, so that every decision keeps the same rules (KIP-966, M-09).
+
+use highwater_proto::{BrokerId, TopicPartition};
+
+use super::apply::change_partition;
+use super::image::Image;
+use super::partition::{Partition, numbers, without};
+use super::record::{BrokerIds, Record, change};
+
+/// Who may be elected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Whoever leads stays, if it is in sync.
+    Keep,
+    /// The preferred leader, if it is in sync.
+    Preferred,
+    /// If nobody in sync or eligible is there, any replica that is (M-15).
+    Unclean,
+}
+
+/// What a decision wants of a partition; [`Draft::settle`] makes it legal.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    /// The partition as it is.
+    before: Partition,
+    /// Replicas, in-sync set and reassignment as they should be.
+    pub(super) wanted: Partition,
+    /// May have lost something: not eligible any more.
+    pub(super) tainted: Vec<BrokerId>,
+    /// Have lost everything: not even eligible once.
+    pub(super) empty: Vec<BrokerId>,
+    /// Who may be elected.
+    pub(super) choice: Choice,
+}
+
+impl Draft {
+    pub(super) fn of(partition: &Partition) -> Draft {
+        Draft {
+            before: partition.clone(),
+            wanted: partition.clone(),
+            tainted: Vec::new(),
+            empty: Vec::new(),
+            choice: Choice::Keep,
+        }
+    }
+
+    /// The state that comes of it, epochs not yet counted. `active` says who may lead and be in sync.
+    pub(super) fn settle(
+        mut self,
+        active: &dyn Fn(BrokerId) -> bool,
+        min_insync_replicas: usize,
+    ) -> Partition {
+        let lost = |id: &BrokerId| self.tainted.contains(id) || self.empty.contains(id);
+        self.wanted.isr.retain(|id| active(*id) && !lost(id));
+        complete_reassignment(&mut self.wanted, min_insync_replicas);
+        self.settle_eligible(min_insync_replicas);
+        self.elect(active);
+        // Who was elected from the eligible may have made the in-sync set large enough.
+        let next = &mut self.wanted;
+        if next.isr.len() >= next.min_isr(min_insync_replicas) {
+            next.elr.clear();
+            next.last_known_elr.clear();
+        }
+        self.wanted
+    }
+
+    /// Below `min_isr` the high watermark stands still, so whoever leaves the in-sync set still holds everything below
+    /// it, and stays eligible until it may have lost something.
+    fn settle_eligible(&mut self, min_insync_replicas: usize) {
+        let (before, next) = (&self.before, &mut self.wanted);
+        next.elr.clear();
+        next.last_known_elr.clear();
+        if next.isr.len() >= next.min_isr(min_insync_replicas) {
+            return;
+        }
+        for id in before.replicas.iter().filter(|id| next.replicas.contains(id) && !next.isr.contains(id)) {
+            let eligible = before.isr.contains(id) || before.elr.contains(id);
+            if eligible && !self.tainted.contains(id) && !self.empty.contains(id) {
+                next.elr.push(*id);
+            } else if (eligible || before.last_known_elr.contains(id)) && !self.empty.contains(id) {
+                next.last_known_elr.push(*id);
+            }
+        }
+    }
+
+    fn elect(&mut self, active: &dyn Fn(BrokerId) -> bool) {
+        let next = &mut self.wanted;
+        let first = |list: &[BrokerId]| next.replicas.iter().find(|id| list.contains(id)).copied();
+        let kept = self.before.leader.filter(|leader| next.isr.contains(leader));
+        let preferred = next.preferred_leader().filter(|id| next.isr.contains(id));
+        let in_sync = match self.choice {
+            Choice::Preferred => preferred.or(kept),
+            Choice::Keep | Choice::Unclean => kept,
+        };
+        next.leader = in_sync.or_else(|| first(&next.isr));
+        if next.leader.is_some() {
+            return;
+        }
+        let there = |list: &[BrokerId]| {
+            let there: Vec<BrokerId> = list.iter().copied().filter(|id| active(*id)).collect();
+            first(&there)
+        };
+        if let Some(eligible) = there(&next.elr) {
+            next.leader = Some(eligible);
+            next.isr = vec![eligible];
+            next.elr.retain(|id| *id != eligible);
+        } else if self.choice == Choice::Unclean {
+            let survivor = there(&next.last_known_elr).or_else(|| there(&next.replicas));
+            if let Some(survivor) = survivor {
+                next.leader = Some(survivor);
+                next.isr = vec![survivor];
+                next.elr.clear();
+                next.last_known_elr.clear();
+                next.recovering = true;
+            }
+        }
+    }
+}
+
+/// A reassignment is through when everybody it adds is in sync, and enough of those that stay are: taking the others
+/// away then loses nothing and stops nobody.
+fn complete_reassignment(partition: &mut Partition, min_insync_replicas: usize) {
+    let target = partition.target_replicas();
+    let staying: Vec<BrokerId> = partition.isr.iter().filter(|id| target.contains(id)).copied().collect();
+    let enough = min_insync_replicas.min(target.len()).max(1);
+    let added = partition.adding.iter().all(|id| partition.isr.contains(id));
+    if partition.is_reassigning() && added && staying.len() >= enough {
+        partition.replicas = target;
+        partition.isr = staying;
+        partition.adding.clear();
+        partition.removing.clear();
+    }
+}
+
+/// The record that leads from the one to the other with the state it makes, or `None` if they are the same. A leader
+/// that loses a replica starts a new epoch, so that it forgets what it knew of that one.
+pub(super) fn difference(
+    id: TopicPartition,
+    before: &Partition,
+    next: &Partition,
+) -> Option<(Record, Partition)> {
+    if before == next {
+        return None;
+    }
+    let list = |was: &[BrokerId], is: &[BrokerId]| (was != is).then(|| BrokerIds { ids: numbers(is) });
+    let lost = !without(&before.replicas, &next.replicas).is_empty();
+    let unclean = next.recovering && !before.recovering;
+    let elected = before.leader != next.leader || unclean || (lost && next.leader.is_some());
+    let changed = change::PartitionChanged {
+        topic_id: id.topic.0.to_vec(),
+        partition: id.partition.0,
+        leader: elected.then(|| next.leader.map_or(-1, |leader| leader.0)),
+        replicas: list(&before.replicas, &next.replicas),
+        isr: list(&before.isr, &next.isr),
+        elr: list(&before.elr, &next.elr),
+        last_known_elr: list(&before.last_known_elr, &next.last_known_elr),
+        adding: list(&before.adding, &next.adding),
+        removing: list(&before.removing, &next.removing),
+        recovering: (before.recovering != next.recovering).then_some(next.recovering),
+    };
+    let mut after = before.clone();
+    change_partition(&mut after, &changed).expect("a settled partition is a legal one");
+    Some((change::Change::PartitionChanged(changed).into(), after))
+}
+
+/// Settles every partition that `concerned` picks, as `draft` wants it.
+pub(super) fn sweep(
+    image: &Image,
+    active: &dyn Fn(BrokerId) -> bool,
+    concerned: impl Fn(&Partition) -> bool,
+    draft: impl Fn(&super::Topic, Draft) -> Draft,
+) -> Vec<Record> {
+    let partitions = image.partitions().filter(|(_, _, partition)| concerned(partition));
+    partitions
+        .filter_map(|(id, topic, partition)| {
+            let next = draft(topic, Draft::of(partition)).settle(active, topic.min_insync_replicas());
+            difference(id, partition, &next).map(|(record, _)| record)
+        })
+        .collect()
+}
