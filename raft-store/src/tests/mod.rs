@@ -1,0 +1,1 @@
+//! Tests that look inside: formats, recovery, crashes.

@@ -1,0 +1,238 @@
+//! A cluster in one process: nodes over simulated disks, a network in memory that can be cut, and a state machine that
+//! keeps keys and values.
+#![expect(clippy::unwrap_used, reason = "a test fails where it goes wrong")]
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::allow_attributes, reason = "whether the part is used differs between the tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_env::sim::SimDisk;
+use highwater_raft_store::{
+    BoxFuture, RaftConfig, RaftNode, RaftStatus, StartError, StateMachine, Transport, TransportError,
+};
+
+/// No condition takes longer, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keys and values; a payload is `key=value`, the reply the value before.
+#[derive(Clone, Default)]
+pub struct Keys {
+    data: BTreeMap<String, String>,
+    pub published: Arc<Mutex<(u64, BTreeMap<String, String>)>>,
+}
+
+impl StateMachine for Keys {
+    fn apply(&mut self, _index: u64, payload: &[u8]) -> Vec<u8> {
+        let text = std::str::from_utf8(payload).unwrap();
+        let (key, value) = text.split_once('=').unwrap();
+        self.data.insert(key.to_owned(), value.to_owned()).unwrap_or_default().into_bytes()
+    }
+
+    fn applied_up_to(&mut self, index: u64) {
+        *self.published.lock().unwrap() = (index, self.data.clone());
+    }
+
+    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        let data = self.data.clone();
+        Box::new(move || serde_json::to_vec(&data).unwrap())
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        self.data = serde_json::from_slice(snapshot).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn digest(&self) -> u32 {
+        self.data.iter().fold(0, |crc, (key, value)| {
+            let crc = crc32c::crc32c_append(crc, key.as_bytes());
+            crc32c::crc32c_append(crc32c::crc32c_append(crc, b"="), value.as_bytes())
+        })
+    }
+}
+
+/// The network: who is where, and who is cut off.
+#[derive(Default)]
+pub struct Net {
+    nodes: Mutex<BTreeMap<u64, RaftNode>>,
+    cut: Mutex<BTreeSet<u64>>,
+}
+
+/// One node's way into the network.
+struct Wire {
+    net: Arc<Net>,
+    from: u64,
+}
+
+impl Transport for Wire {
+    fn call(
+        &self,
+        target: u64,
+        _address: &str,
+        request: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, TransportError>> {
+        let unreachable = |reason: &str| TransportError::Unreachable { reason: reason.to_owned() };
+        Box::pin(async move {
+            let is_cut = || {
+                let cut = self.net.cut.lock().unwrap();
+                cut.contains(&self.from) || cut.contains(&target)
+            };
+            let node = self.net.nodes.lock().unwrap().get(&target).cloned();
+            if is_cut() {
+                return Err(unreachable("cut"));
+            }
+            let node = node.ok_or_else(|| unreachable("down"))?;
+            let answer = tokio::time::timeout(timeout, node.handle(request)).await;
+            // The way back is cut with the way there.
+            if is_cut() {
+                return Err(TransportError::Timeout);
+            }
+            answer.map_err(|_| TransportError::Timeout)
+        })
+    }
+}
+
+/// The members of a test.
+pub struct Cluster {
+    pub net: Arc<Net>,
+    pub disks: BTreeMap<u64, Arc<SimDisk>>,
+    pub nodes: BTreeMap<u64, RaftNode>,
+    pub machines: BTreeMap<u64, Keys>,
+    pub tune: fn(&mut RaftConfig),
+}
+
+pub fn address(id: u64) -> String {
+    format!("node-{id}")
+}
+
+impl Cluster {
+    pub fn new(tune: fn(&mut RaftConfig)) -> Cluster {
+        Cluster {
+            net: Arc::default(),
+            disks: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            tune,
+        }
+    }
+
+    /// A cluster with voters 1, 2, ... `count`, and a ready leader.
+    pub async fn of(count: u64, tune: fn(&mut RaftConfig)) -> Cluster {
+        let mut cluster = Cluster::new(tune);
+        let voters: BTreeMap<u64, String> = (1..=count).map(|id| (id, address(id))).collect();
+        for id in 1..=count {
+            cluster.start(id).await.unwrap();
+        }
+        for node in cluster.nodes.values() {
+            node.initialize(voters.clone()).await.unwrap();
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    /// Starts a node on the disk it had before, or on a new one.
+    pub async fn start(&mut self, id: u64) -> Result<RaftNode, StartError> {
+        let disk =
+            Arc::clone(self.disks.entry(id).or_insert_with(|| SimDisk::with_file_bytes_max(id, 8 << 20)));
+        let mut config = RaftConfig::new(id, "test", PathBuf::from("/raft"));
+        config.segment_bytes = 64 << 10;
+        (self.tune)(&mut config);
+        let machine = Keys::default();
+        let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
+        let node = RaftNode::start(config, disk, machine.clone(), wire).await?;
+        self.net.nodes.lock().unwrap().insert(id, node.clone());
+        self.nodes.insert(id, node.clone());
+        self.machines.insert(id, machine);
+        Ok(node)
+    }
+
+    /// Stops a node; its disk stays.
+    pub async fn stop(&mut self, id: u64) {
+        self.net.nodes.lock().unwrap().remove(&id);
+        self.nodes.remove(&id).unwrap().shutdown().await;
+    }
+
+    /// Cuts a node off from the others, both ways.
+    pub fn isolate(&self, id: u64) {
+        self.net.cut.lock().unwrap().insert(id);
+    }
+
+    pub fn heal(&self) {
+        self.net.cut.lock().unwrap().clear();
+    }
+
+    /// Waits until a node that is not cut off leads and is ready.
+    pub async fn leader(&self) -> RaftNode {
+        let any = async {
+            loop {
+                for (id, node) in &self.nodes {
+                    let is_cut = self.net.cut.lock().unwrap().contains(id);
+                    if !is_cut && node.status().borrow().is_leader {
+                        return node.clone();
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, any).await.expect("somebody leads")
+    }
+
+    /// Proposes until it is accepted, wherever the leader is.
+    pub async fn put(&self, key: &str, value: &str) -> u64 {
+        let proposed = async {
+            loop {
+                let leader = self.leader().await;
+                if let Ok(proposed) = leader.propose(format!("{key}={value}").into_bytes()).await {
+                    return proposed.index;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, proposed).await.expect("a proposal is accepted")
+    }
+
+    /// Waits until all running nodes have applied `index`, then compares their digests at the same index.
+    pub async fn converge(&self, index: u64) {
+        for (id, node) in &self.nodes {
+            let applied = tokio::time::timeout(PATIENCE, node.wait_applied(index)).await;
+            assert!(applied.is_ok_and(|reached| reached), "node {id} applies {index}");
+        }
+        let equal = async {
+            loop {
+                let digests: BTreeSet<_> = self.nodes.values().map(RaftNode::digest).collect();
+                let indexes: BTreeSet<_> = digests.iter().map(|(index, _)| *index).collect();
+                if indexes.len() == 1 {
+                    assert_eq!(digests.len(), 1, "equal index, equal digest: {digests:?}");
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, equal).await.expect("all nodes apply the same");
+    }
+
+    pub fn value(&self, id: u64, key: &str) -> Option<String> {
+        self.machines[&id].published.lock().unwrap().1.get(key).cloned()
+    }
+
+    pub async fn shutdown(mut self) {
+        let ids: Vec<u64> = self.nodes.keys().copied().collect();
+        for id in ids {
+            self.stop(id).await;
+        }
+    }
+}
+
+/// Waits until a node's status is as wanted.
+pub async fn until(node: &RaftNode, what: &str, wanted: impl Fn(&RaftStatus) -> bool) -> RaftStatus {
+    let mut status = node.status();
+    let reached = tokio::time::timeout(PATIENCE, status.wait_for(|now| wanted(now))).await;
+    match reached {
+        Ok(Ok(now)) => now.clone(),
+        _ => panic!("{what} does not come about: {:?}", node.status().borrow().clone()),
+    }
+}
