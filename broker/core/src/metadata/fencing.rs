@@ -130,3 +130,7 @@ pub(super) fn of(broker: BrokerId) -> change::BrokerChanged {
 pub(super) fn changed(changed: change::BrokerChanged) -> Record {
     change::Change::BrokerChanged(changed).into()
 }
+
+#[cfg(test)]
+#[path = "fencing_tests.rs"]
+mod tests;

@@ -123,3 +123,7 @@ fn check_member(image: &Image, id: BrokerId, epoch: BrokerEpoch) -> Result<(), A
         Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "isr_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 //! records are kept, who hears from whom, and what a leader does with its partition.
 
 mod apply;
+pub mod balance;
 mod broker;
 pub mod cluster;
 mod command;
@@ -17,6 +18,7 @@ pub mod fencing;
 mod image;
 mod invariants;
 pub mod isr;
+mod liveness;
 mod partition;
 pub mod placement;
 pub mod reassign;
@@ -31,6 +33,7 @@ pub mod topics;
 mod transition;
 
 pub use apply::{Applied, ApplyError};
+pub use balance::{BalanceFacts, BalanceRules};
 pub use broker::{Broker, Cluster, ClusterId, Endpoints, Incarnation, KafkaEndpoint};
 pub use command::{
     AlterPartition, Command, ConfigEdit, ElectionKind, LastStop, Mode, NewTopic, Outcome, PartitionResult,
@@ -38,6 +41,7 @@ pub use command::{
 };
 pub use decide::{Batch, Context, decide};
 pub use image::Image;
+pub use liveness::{Heard, Sessions};
 pub use partition::Partition;
 pub use record::{
     BrokerIds, ConfigValue, Entry, KafkaAddress, METADATA_VERSION, PartitionState, Record, change,

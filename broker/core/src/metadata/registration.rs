@@ -120,3 +120,7 @@ fn recount(image: &Image, broker: BrokerId, data: Data) -> Vec<Record> {
         draft
     })
 }
+
+#[cfg(test)]
+#[path = "registration_tests.rs"]
+mod tests;

@@ -145,3 +145,22 @@ pub(crate) fn ask(image: &mut Image, change: AlterPartition) -> Result<Partition
         other => panic!("an alteration is answered by {other:?}"),
     }
 }
+
+/// What a broker says that comes back with its disk after a clean stop, as a new process.
+pub(crate) fn registration_again(image: &Image, broker: i32) -> Registration {
+    let before = image.broker(BrokerId(broker)).expect("it is registered");
+    let mut incarnation = before.incarnation;
+    incarnation.0[0] = incarnation.0[0].wrapping_add(100);
+    let last_epoch = before.served_epoch;
+    Registration { incarnation, last_epoch, disk_id: before.disk_id.clone(), ..registration(broker) }
+}
+
+/// A broker comes back with its disk after a clean stop, or as `changed` makes of that.
+pub(crate) fn come_back(
+    image: &mut Image,
+    broker: i32,
+    changed: impl FnOnce(Registration) -> Registration,
+) -> Result<BrokerEpoch, Refusal> {
+    let registration = changed(registration_again(image, broker));
+    register(image, registration)
+}
