@@ -136,7 +136,7 @@ impl Journal {
 
     /// Makes a vote durable.
     pub(super) fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.vote.save(&*self.disk, &self.directory, vote)
+        self.vote.save(vote)
     }
 
     /// Notes what is durable and committed, if that changed.

@@ -4,8 +4,8 @@
 //! slot body: 0 segment u64 | 8 end u64 | 16 has committed u8, 7 zero | 24 term u64 | 32 index u64   (magic HWRAFTMK)
 //! ```
 //!
-//! It is written after the sync that it tells of and is never synced itself, in two slots in turn. So it is always true:
-//! exact after the process was killed, perhaps behind after a power cut, and nothing (which is true too) if a power cut
+//! It is written after the sync that it tells of, in two slots in turn, and synced itself only when the node stops. So it is
+//! always true: exact after the process was killed, perhaps behind after a power cut, and nothing (which is true too) if a power cut
 //! tore both slots. Damage to the log before the marked end was durable once, so it is rot and not a torn write.
 //! A committed log id that is behind only means that more is applied again from what the leader says.
 
@@ -55,6 +55,11 @@ impl MarkerFile {
         let newest = found.iter().flatten().max_by_key(|slot| slot.sequence);
         let marker = newest.and_then(decode).unwrap_or_default();
         Ok((MarkerFile { slots, sequence: newest.map_or(0, |slot| slot.sequence) }, marker))
+    }
+
+    /// Makes the marker exact for a power cut too, when the node stops in peace.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.slots.sync()
     }
 
     /// Writes the marker, for a process that is killed to find.

@@ -8,7 +8,7 @@
 //! directory/
 //!   identity                  whose directory this is               (start.rs)
 //!   vote                      two equal slots, synced               (vote.rs)
-//!   marker                    two slots in turn, never synced       (marker.rs)
+//!   marker                    two slots in turn, synced at the end  (marker.rs)
 //!   {number, 20 digits}.log   segments, contiguous numbers          (segment.rs, record.rs)
 //!   snapshot-{index}-{term}   state machine                         (../snapshot.rs)
 //!   *.tmp                     unfinished, without meaning

@@ -14,10 +14,10 @@ use openraft::entry::RaftEntry;
 
 use super::files::{self, TEMPORARY, at};
 use super::journal::{Active, Journal, Segment};
-use super::marker::{Marker, MarkerFile};
+use super::marker::{self, Marker, MarkerFile};
 use super::record::Record;
 use super::segment::{self, Header, RECORDS_AT};
-use super::vote::VoteFile;
+use super::vote::{self, VoteFile};
 use crate::StartError;
 use crate::types::{Entry, LogId, Vote};
 
@@ -41,6 +41,13 @@ pub(crate) fn open(
     lock: DirectoryLock,
 ) -> Result<Recovered, StartError> {
     let numbers = tidy(&*disk, directory)?;
+    // They are there before the first segment is.
+    for name in [vote::FILE, marker::FILE] {
+        let path = directory.join(name);
+        if !numbers.is_empty() && !disk.exists(&path).map_err(at(&path))? {
+            return Err(StartError::damaged(&path, "it is missing"));
+        }
+    }
     let (vote_file, vote) = VoteFile::open(&*disk, directory)?;
     let (marker_file, marker) = MarkerFile::open(&*disk, directory)?;
     let mut replay = Replay::default();
@@ -65,7 +72,7 @@ pub(crate) fn open(
         active
     };
     disk.sync_dir(directory).map_err(at(directory))?;
-    let Replay { entries, last, purged } = replay;
+    let Replay { entries, last, purged, .. } = replay;
     let journal = Journal {
         disk,
         directory: directory.to_owned(),
@@ -190,6 +197,8 @@ fn settle(
 /// The log as the records read so far leave it.
 #[derive(Debug, Default)]
 struct Replay {
+    /// The last log id before the first segment that was read.
+    before: Option<LogId>,
     entries: VecDeque<Entry>,
     last: Option<LogId>,
     purged: Option<LogId>,
@@ -197,6 +206,7 @@ struct Replay {
 
 impl Replay {
     fn begin(&mut self, header: &Header) {
+        self.before = header.last;
         self.last = header.last;
         self.purged = header.purged;
     }
@@ -247,7 +257,9 @@ impl Replay {
             (None, None) => held == 0,
             (Some(_), None) => false,
             // A log that was never purged starts with the first entry it was given.
-            (None, Some(last)) => first.is_some_and(|first| first + held == last.index + 1),
+            (None, Some(last)) => {
+                self.before.is_none() && first.is_some_and(|first| first + held == last.index + 1)
+            }
             (Some(purged), Some(last)) => purged.index + held == last.index,
         };
         if whole {

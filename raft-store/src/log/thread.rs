@@ -149,7 +149,10 @@ impl Worker {
         }
         self.append(group);
         let committed = self.committed;
-        let _ = self.attempt(|journal| journal.mark(committed));
+        let _ = self.attempt(|journal| {
+            journal.mark(committed)?;
+            if next == Next::Stop { journal.marker_file.sync() } else { Ok(()) }
+        });
         next
     }
 
