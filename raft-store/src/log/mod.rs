@@ -28,3 +28,6 @@ mod vote;
 pub(crate) use recovery::{Recovered, open};
 pub(crate) use store::LogStore;
 pub(crate) use thread::IoThread;
+
+#[cfg(test)]
+pub(crate) mod pinned;
