@@ -59,6 +59,8 @@ impl StateMachine for Keys {
 pub struct Net {
     nodes: Mutex<BTreeMap<u64, RaftNode>>,
     cut: Mutex<BTreeSet<u64>>,
+    /// How often each node asked for pre-votes.
+    pre_votes: Mutex<BTreeMap<u64, u64>>,
 }
 
 /// One node's way into the network.
@@ -76,6 +78,10 @@ impl Transport for Wire {
         timeout: Duration,
     ) -> BoxFuture<'_, Result<Bytes, TransportError>> {
         let unreachable = |reason: &str| TransportError::Unreachable { reason: reason.to_owned() };
+        const PRE_VOTE: u8 = 3;
+        if request.get(1) == Some(&PRE_VOTE) {
+            *self.net.pre_votes.lock().unwrap().entry(self.from).or_default() += 1;
+        }
         Box::pin(async move {
             let is_cut = || {
                 let cut = self.net.cut.lock().unwrap();
@@ -159,6 +165,18 @@ impl Cluster {
     /// Cuts a node off from the others, both ways.
     pub fn isolate(&self, id: u64) {
         self.net.cut.lock().unwrap().insert(id);
+    }
+
+    /// Waits until a node asked for pre-votes this many times more.
+    pub async fn asks_for_votes(&self, id: u64, times: u64) {
+        let asked = || self.net.pre_votes.lock().unwrap().get(&id).copied().unwrap_or(0);
+        let enough = asked() + times;
+        let reached = async {
+            while asked() < enough {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("the node asks for votes");
     }
 
     pub fn heal(&self) {

@@ -1,0 +1,213 @@
+//! Who belongs to the cluster: joining, leaving, falling behind and coming back.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use highwater_raft_store::{MembershipError, RaftConfig};
+use support::{Cluster, address, until};
+
+/// Snapshots soon, and nothing kept behind them.
+fn purging(config: &mut RaftConfig) {
+    config.snapshot_entries = 20;
+    config.entries_kept = 0;
+    config.segment_bytes = 4096;
+}
+
+#[tokio::test]
+async fn a_follower_that_missed_a_purge_gets_a_snapshot_and_comes_back_with_it() {
+    let mut cluster = Cluster::of(3, purging).await;
+    cluster.put("before", "1").await;
+    let leader = cluster.leader().await.status().borrow().id;
+    let behind = (1..=3).find(|id| *id != leader).expect("a follower");
+    cluster.stop(behind).await;
+    let mut index = 0;
+    for number in 0..100 {
+        index = cluster.put(&format!("key-{number}"), "v").await;
+    }
+    let leader = cluster.leader().await;
+    let held = until(&leader, "snapshots are taken", |status| status.snapshot > Some(50)).await;
+    let snapshot = held.snapshot;
+    let node = cluster.start(behind).await.expect("it starts");
+    cluster.converge(index).await;
+    assert!(
+        until(&node, "it has a snapshot", |status| status.snapshot >= snapshot).await.applied >= Some(index)
+    );
+    // And it starts from that snapshot, after a power cut too.
+    cluster.stop(behind).await;
+    cluster.disks[&behind].crash();
+    cluster.start(behind).await.expect("it starts again");
+    let index = cluster.put("after", "1").await;
+    cluster.converge(index).await;
+    assert_eq!(cluster.value(behind, "key-0").as_deref(), Some("v"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_several_pieces_arrives_whole() {
+    let mut cluster = Cluster::of(3, purging).await;
+    let leader = cluster.leader().await.status().borrow().id;
+    let behind = (1..=3).find(|id| *id != leader).expect("a follower");
+    cluster.stop(behind).await;
+    let value = "x".repeat(100_000);
+    let mut index = 0;
+    for number in 0..40 {
+        index = cluster.put(&format!("key-{number}"), &value).await;
+    }
+    until(&cluster.leader().await, "a snapshot is taken", |status| status.snapshot > Some(20)).await;
+    cluster.start(behind).await.expect("it starts");
+    cluster.converge(index).await;
+    assert_eq!(cluster.value(behind, "key-0"), Some(value));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn all_nodes_restart_one_after_the_other_through_snapshots_and_purges() {
+    let mut cluster = Cluster::of(3, purging).await;
+    let mut index = 0;
+    for round in 0..6 {
+        for number in 0..30 {
+            index = cluster.put(&format!("key-{number}"), &format!("{round}")).await;
+        }
+        let id = round % 3 + 1;
+        cluster.stop(id).await;
+        cluster.disks[&id].crash();
+        cluster.put("while down", &format!("{round}")).await;
+        cluster.start(id).await.expect("it starts");
+    }
+    cluster.converge(index).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_learner_follows_becomes_a_voter_and_a_voter_leaves() {
+    let mut cluster = Cluster::of(3, purging).await;
+    for number in 0..50 {
+        cluster.put(&format!("key-{number}"), "v").await;
+    }
+    let node = cluster.start(4).await.expect("an empty directory");
+    assert!(!node.is_initialized().await);
+    let leader = cluster.leader().await;
+    leader.add_learner(4, &address(4)).await.expect("it is added");
+    leader.add_learner(4, &address(4)).await.expect("again is fine");
+    let elsewhere = leader.add_learner(4, "elsewhere").await;
+    assert_eq!(elsewhere, Err(MembershipError::OtherAddress { id: 4, address: address(4) }));
+    let index = cluster.put("with a learner", "1").await;
+    cluster.converge(index).await;
+    let status = until(&node, "it knows", |status| status.learners.contains_key(&4)).await;
+    assert_eq!(status.voters.len(), 3);
+
+    let leader = cluster.leader().await;
+    leader.change_voters(BTreeSet::from([1, 2, 3, 4])).await.expect("it becomes a voter");
+    until(&node, "it votes", |status| status.voters.len() == 4 && !status.changing_voters).await;
+
+    let id = leader.status().borrow().id;
+    let gone = (1..=3).find(|other| *other != id).expect("a follower");
+    leader.remove(gone).await.expect("it is removed");
+    leader.remove(gone).await.expect("again is fine");
+    let status = until(&leader, "three are left", |status| status.voters.len() == 3).await;
+    assert!(!status.voters.contains_key(&gone) && !status.learners.contains_key(&gone));
+    cluster.stop(gone).await;
+    let index = cluster.put("without one", "1").await;
+    cluster.converge(index).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_last_voter_stays_and_strangers_are_no_voters() {
+    let cluster = Cluster::of(1, |_| {}).await;
+    let node = cluster.leader().await;
+    assert_eq!(node.change_voters(BTreeSet::new()).await, Err(MembershipError::LastVoter));
+    assert_eq!(node.remove(1).await, Err(MembershipError::LastVoter));
+    let stranger = node.change_voters(BTreeSet::from([1, 9])).await;
+    assert_eq!(stranger, Err(MembershipError::NotMember { id: 9 }));
+    assert_eq!(node.transfer_leader(9).await, Err(MembershipError::NotMember { id: 9 }));
+    node.remove(9).await.expect("it is not there");
+    cluster.put("still", "here").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_removed_voter_that_was_not_told_cannot_unseat_the_leader() {
+    let cluster = Cluster::of(3, |_| {}).await;
+    let leader = cluster.leader().await;
+    let id = leader.status().borrow().id;
+    let removed = (1..=3).find(|other| *other != id).expect("a follower");
+    cluster.isolate(removed);
+    leader.remove(removed).await.expect("it is removed");
+    let term = leader.status().borrow().term;
+    let node = &cluster.nodes[&removed];
+    // It hears of nobody, so it asks for votes in vain, and goes on asking when it can reach the others again.
+    cluster.asks_for_votes(removed, 2).await;
+    cluster.heal();
+    cluster.asks_for_votes(removed, 6).await;
+    let index = cluster.put("undisturbed", "1").await;
+    assert!(leader.wait_applied(index).await);
+    assert_eq!(node.status().borrow().term, term, "asking first costs no term");
+    let now = leader.status().borrow().clone();
+    assert_eq!((now.leader, now.term), (Some(id), term));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_follower_that_was_cut_off_comes_back_without_unseating_the_leader() {
+    let cluster = Cluster::of(3, |_| {}).await;
+    let leader = cluster.leader().await;
+    let id = leader.status().borrow().id;
+    let away = (1..=3).find(|other| *other != id).expect("a follower");
+    let term = leader.status().borrow().term;
+    cluster.isolate(away);
+    cluster.asks_for_votes(away, 6).await;
+    let index = cluster.put("meanwhile", "1").await;
+    assert_eq!(cluster.nodes[&away].status().borrow().term, term, "asking first costs no term");
+    cluster.heal();
+    cluster.converge(index).await;
+    let now = leader.status().borrow().clone();
+    assert_eq!((now.leader, now.term), (Some(id), term));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_lead_is_handed_over_on_request_and_by_a_leader_that_removes_itself() {
+    let cluster = Cluster::of(3, |_| {}).await;
+    let first = cluster.leader().await;
+    let first_id = first.status().borrow().id;
+    let to = first_id % 3 + 1;
+    first.transfer_leader(to).await.expect("it is asked");
+    let second = &cluster.nodes[&to];
+    until(second, "it leads", |status| status.is_leader).await;
+    let refused = first.transfer_leader(first_id).await;
+    let named = until(&first, "it follows", |status| status.leader == Some(to)).await;
+    assert!(refused.is_err() || named.leader == Some(to));
+    second.remove(to).await.expect("it removes itself");
+    let third = until(&first, "another one leads", |status| status.leader.is_some_and(|id| id != to)).await;
+    assert_eq!(third.voters.len(), 2);
+    cluster.put("without it", "1").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_not_for_this_node_or_cluster_is_refused() {
+    let cluster = Cluster::of(1, |_| {}).await;
+    let other = Cluster::of(1, |config| config.cluster_name = "other".to_owned()).await;
+    let node = cluster.leader().await;
+    // A vote request of the smallest size: version, kind, from, to, cluster, vote, no log, no transfer.
+    let request = |to: u64, name: &str| {
+        let mut bytes = vec![1, 2];
+        bytes.extend_from_slice(&5_u64.to_le_bytes());
+        bytes.extend_from_slice(&to.to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(name.as_bytes()).to_le_bytes());
+        bytes.extend_from_slice(&99_u64.to_le_bytes());
+        bytes.extend_from_slice(&5_u64.to_le_bytes());
+        bytes.extend_from_slice(&[0, 0, 0]);
+        bytes::Bytes::from(bytes)
+    };
+    for wrong in
+        [request(2, "test"), request(1, "other"), bytes::Bytes::from_static(b"\x01"), bytes::Bytes::new()]
+    {
+        assert_eq!(node.handle(wrong).await[..2], [1, 0], "refused");
+    }
+    assert_eq!(node.handle(request(1, "test")).await[..2], [1, 2], "answered");
+    cluster.shutdown().await;
+    other.shutdown().await;
+}
