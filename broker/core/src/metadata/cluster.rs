@@ -80,3 +80,7 @@ pub fn raise_version(image: &Image, version: u32) -> Result<Option<Record>, Clus
     let raised = change::MetadataVersionRaised { version };
     Ok(Some(change::Change::MetadataVersionRaised(raised).into()))
 }
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

@@ -96,3 +96,7 @@ pub fn replicas_of(image: &Image, broker: BrokerId) -> u32 {
     let held = image.partitions().filter(|(_, _, partition)| partition.replicas.contains(&broker));
     u32::try_from(held.count()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

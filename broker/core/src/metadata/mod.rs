@@ -21,6 +21,8 @@ pub mod isr;
 mod liveness;
 mod partition;
 pub mod placement;
+#[cfg(test)]
+mod random_tests;
 pub mod reassign;
 mod record;
 mod refusal;

@@ -19,10 +19,10 @@ pub const REPLICAS_DEFAULT: i32 = 3;
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
     leaders: u32,
-    replicas: u32,
+    followers: u32,
     /// The same of the topic that is being placed.
     topic_leaders: u32,
-    topic_replicas: u32,
+    topic_followers: u32,
 }
 
 /// The brokers that take replicas, and what each carries as yet.
@@ -40,7 +40,7 @@ impl<'a> Placement<'a> {
         let mut placement = Placement::takers(image);
         let half =
             |at: usize| topic.0.iter().skip(at).take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
-        placement.seed = half(0) ^ half(8);
+        placement.seed = mix(half(0)) ^ half(8);
         for (id, _, partition) in image.partitions() {
             placement.carry(&partition.target_replicas(), id.topic == topic);
         }
@@ -59,13 +59,13 @@ impl<'a> Placement<'a> {
     /// Turns to another topic, whose replicas are spread evenly for themselves.
     pub(super) fn turn_to(&mut self, topic: &Topic) {
         for load in self.loads.values_mut() {
-            (load.topic_leaders, load.topic_replicas) = (0, 0);
+            (load.topic_leaders, load.topic_followers) = (0, 0);
         }
         for partition in &topic.partitions {
             for (at, id) in partition.target_replicas().iter().enumerate() {
                 if let Some(load) = self.loads.get_mut(id) {
-                    load.topic_replicas += 1;
                     load.topic_leaders += u32::from(at == 0);
+                    load.topic_followers += u32::from(at > 0);
                 }
             }
         }
@@ -120,10 +120,11 @@ impl<'a> Placement<'a> {
         let next = self.least(role, &partition.replicas, &staying)?;
         target[at] = next;
         let load = self.loads.get_mut(&next)?;
-        load.replicas += 1;
-        load.topic_replicas += 1;
-        load.leaders += u32::from(role == Role::Leader);
-        load.topic_leaders += u32::from(role == Role::Leader);
+        let (leads, follows) = (u32::from(role == Role::Leader), u32::from(role == Role::Follower));
+        load.leaders += leads;
+        load.followers += follows;
+        load.topic_leaders += leads;
+        load.topic_followers += follows;
         Some(target)
     }
 
@@ -157,11 +158,11 @@ impl<'a> Placement<'a> {
     pub(super) fn carry(&mut self, replicas: &[BrokerId], of_topic: bool) {
         for (at, id) in replicas.iter().enumerate() {
             let Some(load) = self.loads.get_mut(id) else { continue };
-            let (leads, here) = (u32::from(at == 0), u32::from(of_topic));
+            let (leads, follows, here) = (u32::from(at == 0), u32::from(at > 0), u32::from(of_topic));
             load.leaders += leads;
-            load.replicas += 1;
+            load.followers += follows;
             load.topic_leaders += leads * here;
-            load.topic_replicas += here;
+            load.topic_followers += follows * here;
         }
     }
 
@@ -173,8 +174,12 @@ impl<'a> Placement<'a> {
             let tie = mix(self.seed ^ u64::from(id.0.unsigned_abs()));
             let crowd = self.on_rack(id, beside);
             match role {
-                Role::Leader => (crowd, load.topic_leaders, load.leaders, load.replicas, tie),
-                Role::Follower => (crowd, load.topic_replicas, load.replicas, load.leaders, tie),
+                Role::Leader => {
+                    (crowd, load.topic_leaders, load.leaders, load.topic_followers, load.followers, tie)
+                }
+                Role::Follower => {
+                    (crowd, load.topic_followers, load.followers, load.topic_leaders, load.leaders, tie)
+                }
             }
         };
         let open = self.loads.iter().filter(|(id, _)| !held_by.contains(id));
@@ -202,3 +207,7 @@ fn mix(seed: u64) -> u64 {
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+#[path = "placement_tests.rs"]
+mod tests;

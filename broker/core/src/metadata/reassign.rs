@@ -86,3 +86,7 @@ fn decided(image: &Image, id: TopicPartition, partition: &Partition, draft: Draf
         None => (None, partition.clone()),
     })
 }
+
+#[cfg(test)]
+#[path = "reassign_tests.rs"]
+mod tests;

@@ -273,8 +273,9 @@ pub enum AlterPartitionError {
         /// Why not.
         problem: String,
     },
-    /// It was done, and by that the leadership ended: a reassignment is complete, say.
-    #[error("the change was made, and another leader was elected by it")]
+    /// It was done, and by that this leader epoch ended: a reassignment is complete, say. Whoever leads now, the same
+    /// broker perhaps, learns it from the metadata.
+    #[error("the change was made, and a new leader epoch began with it")]
     NewLeaderElected,
 }
 

@@ -54,9 +54,9 @@ impl Draft {
         let lost = |id: &BrokerId| self.tainted.contains(id) || self.empty.contains(id);
         self.wanted.isr.retain(|id| active(*id) && !lost(id));
         complete_reassignment(&mut self.wanted, min_insync_replicas);
-        self.settle_eligible(min_insync_replicas);
+        self.settle_eligible();
         self.elect(active);
-        // Who was elected from the eligible may have made the in-sync set large enough.
+        // With enough in sync the high watermark moves on, and whoever is not among them falls behind it.
         let next = &mut self.wanted;
         if next.isr.len() >= next.min_isr(min_insync_replicas) {
             next.elr.clear();
@@ -67,13 +67,10 @@ impl Draft {
 
     /// Below `min_isr` the high watermark stands still, so whoever leaves the in-sync set still holds everything below
     /// it, and stays eligible until it may have lost something.
-    fn settle_eligible(&mut self, min_insync_replicas: usize) {
+    fn settle_eligible(&mut self) {
         let (before, next) = (&self.before, &mut self.wanted);
         next.elr.clear();
         next.last_known_elr.clear();
-        if next.isr.len() >= next.min_isr(min_insync_replicas) {
-            return;
-        }
         for id in before.replicas.iter().filter(|id| next.replicas.contains(id) && !next.isr.contains(id)) {
             let eligible = before.isr.contains(id) || before.elr.contains(id);
             if eligible && !self.tainted.contains(id) && !self.empty.contains(id) {
