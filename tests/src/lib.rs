@@ -4,6 +4,7 @@
 
 pub mod checker;
 pub mod history;
+pub mod model;
 mod process;
 
 pub use process::{BrokerProcess, highwater_binary};

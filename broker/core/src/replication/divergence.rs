@@ -15,7 +15,7 @@ pub trait LogView {
 }
 
 /// Where a follower stands when it asks to follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The leader it believes in.
     pub leader_epoch: LeaderEpoch,
@@ -26,7 +26,7 @@ pub struct Position {
 }
 
 /// What a leader answers to a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FollowAnswer {
     /// The logs agree up to the follower's end: it gets what follows.
     Go,

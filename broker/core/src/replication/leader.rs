@@ -5,6 +5,7 @@
 //! committed in-sync replicas are enough (M-09); see `invariants`.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
@@ -20,7 +21,7 @@ const REJOIN_MAX: Duration = Duration::from_secs(30);
 const REJOIN_FORGET: Duration = Duration::from_secs(60);
 
 /// A partition that this broker leads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
     pub(super) id: BrokerId,
     pub(super) broker_epoch: BrokerEpoch,
@@ -36,7 +37,7 @@ pub struct Leader {
 }
 
 /// A proposal that has not been decided yet, as far as the leader knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) isr: Vec<(BrokerId, BrokerEpoch)>,
     pub(super) partition_epoch: PartitionEpoch,
@@ -415,6 +416,13 @@ impl Leader {
         }
         self.high_watermark = end;
         Some(end)
+    }
+}
+
+/// Times are left out: what is equal but for them hashes alike.
+impl Hash for Replica {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.reported, self.log_end, self.flushed_end, self.ejections == 0).hash(state);
     }
 }
 

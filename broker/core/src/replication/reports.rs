@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::settings::Durability;
 
 /// What the metadata says of a partition, as its leader needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assignment {
     /// Every replica, the preferred leader first.
     pub replicas: Vec<BrokerId>,
@@ -21,7 +21,7 @@ pub struct Assignment {
 }
 
 /// The settings that decide what counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// Whether flushed or written records count.
     pub durability: Durability,
@@ -32,7 +32,7 @@ pub struct Rules {
 }
 
 /// What a follower says it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// The follower.
     pub broker: BrokerId,
@@ -47,7 +47,7 @@ pub struct Progress {
 }
 
 /// A change of the in-sync replicas that the leader asks the controller for (AlterPartition of KIP-497).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IsrProposal {
     /// The leader's epoch.
     pub leader_epoch: LeaderEpoch,

@@ -41,7 +41,7 @@ impl CleanupPolicy {
 }
 
 /// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// On the disk of every counted replica.
     Fsync,
