@@ -51,7 +51,7 @@ impl RaftConfig {
             entries_kept: 1_000,
             payload_bytes_max: 4 << 20,
             snapshot_bytes_max: 1 << 30,
-            segment_bytes: 8 << 20,
+            segment_bytes: 4 << 20,
             snapshot_timeout: Duration::from_secs(30),
         }
     }

@@ -38,6 +38,16 @@ pub enum MembershipError {
         /// Where it is.
         address: String,
     },
+    /// The node lacks too much of the log to count: with it the cluster could decide nothing until it has caught up.
+    #[error("node {id} has {matched:?} of {last:?}: let it catch up first")]
+    Behind {
+        /// Which node.
+        id: u64,
+        /// The last entry that it is known to have.
+        matched: Option<u64>,
+        /// The last entry there is.
+        last: Option<u64>,
+    },
     /// Another change is under way; try again when it is done.
     #[error("another change of members is under way")]
     InProgress,
@@ -58,9 +68,12 @@ pub enum MembershipError {
     },
 }
 
+/// A learner that lacks more entries than this is not made a voter.
+const LAG_MAX: u64 = 1_000;
+
 impl RaftNode {
     /// Lets a node follow. Returns when that is committed, not when the node has caught up: see
-    /// [`RaftStatus::replication`]. Fine to repeat with the same address.
+    /// [`RaftNode::wait_caught_up`]. Fine to repeat with the same address.
     pub async fn add_learner(&self, id: u64, address: &str) -> Result<(), MembershipError> {
         let status = self.current();
         if let Some(held) = status.voters.get(&id).or_else(|| status.learners.get(&id)) {
@@ -74,7 +87,8 @@ impl RaftNode {
     }
 
     /// Makes these nodes, all of them members, the voters. A voter that is not among them is no member any more.
-    /// Returns when the new voters have committed it. A learner should have caught up first.
+    /// Returns when the new voters have committed it. A learner that is far behind is refused: see
+    /// [`RaftNode::wait_caught_up`].
     pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembershipError> {
         let status = self.current();
         if voters.is_empty() {
@@ -83,7 +97,24 @@ impl RaftNode {
         if let Some(id) = voters.iter().find(|id| !is_member(&status, **id)) {
             return Err(MembershipError::NotMember { id: *id });
         }
+        if status.leader == Some(status.id) {
+            for id in voters.iter().filter(|id| !status.voters.contains_key(id)) {
+                let matched = status.replication.get(id).copied().flatten();
+                if status.last_log_index.unwrap_or(0) > matched.map_or(0, |matched| matched + LAG_MAX) {
+                    return Err(MembershipError::Behind { id: *id, matched, last: status.last_log_index });
+                }
+            }
+        }
         self.change(ChangeMembers::ReplaceAllVoters(voters), Leaving::Go).await
+    }
+
+    /// On the leader: waits until a member has all that is in the log now. `false` if this node stopped, or leads no more.
+    pub async fn wait_caught_up(&self, id: u64) -> bool {
+        let last = self.current().last_log_index;
+        let mut status = self.status();
+        let done = |now: &RaftStatus| now.replication.get(&id).is_some_and(|matched| *matched >= last);
+        let leads = |now: &RaftStatus| now.leader == Some(now.id) && now.failure.is_none();
+        status.wait_for(|now| done(now) || !leads(now)).await.is_ok_and(|now| done(&now))
     }
 
     /// Removes a voter or a learner. Fine to repeat. The leader can remove itself: it hands the lead over.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_env::Disk;
@@ -87,6 +88,7 @@ pub struct RaftNode {
     status: watch::Receiver<RaftStatus>,
     thread: Arc<Mutex<Option<IoThread>>>,
     payload_bytes_max: usize,
+    lease: Duration,
 }
 
 impl RaftNode {
@@ -116,7 +118,7 @@ impl RaftNode {
                 return Err(recovery(error.to_string()));
             }
         };
-        let status = watch_status(&raft, store, config.log_bytes_max);
+        let status = watch_status(&raft, store, &config);
         let node = RaftNode {
             raft,
             machine,
@@ -124,6 +126,7 @@ impl RaftNode {
             status,
             thread: Arc::new(Mutex::new(Some(thread))),
             payload_bytes_max: config.payload_bytes_max,
+            lease: config.election_max,
         };
         node.elect_if_alone().await?;
         Ok(node)
@@ -238,10 +241,10 @@ impl RaftNode {
 
     /// What this node knows now.
     pub(crate) fn current(&self) -> RaftStatus {
-        RaftStatus::of(&self.raft.metrics().borrow_watched())
+        RaftStatus::of(&self.raft.metrics().borrow_watched(), self.lease)
     }
 
-    /// The applied index and the state machine's digest at it: equal on all nodes at equal index.
+    /// The applied index and the state machine's digest at it: equal on all nodes at equal index. Walks the whole state.
     pub fn digest(&self) -> (Option<u64>, u32) {
         self.machine.digest()
     }
@@ -261,15 +264,21 @@ impl RaftNode {
 fn watch_status(
     raft: &openraft::Raft<TypeConfig, Machine>,
     store: LogStore,
-    log_bytes_max: usize,
+    config: &RaftConfig,
 ) -> watch::Receiver<RaftStatus> {
+    let (lease, heartbeat, log_bytes_max) = (config.election_max, config.heartbeat, config.log_bytes_max);
     let mut metrics = raft.metrics();
-    let (sender, receiver) = watch::channel(RaftStatus::of(&metrics.borrow_watched()));
+    let (sender, receiver) = watch::channel(RaftStatus::of(&metrics.borrow_watched(), lease));
     let raft = raft.clone();
     tokio::spawn(async move {
         let mut snapshot_at = None;
-        while metrics.changed().await.is_ok() {
-            let now = RaftStatus::of(&metrics.borrow_watched());
+        loop {
+            // That nobody answers a leader is no change of anything: it is looked at from time to time.
+            let changed = tokio::time::timeout(heartbeat, metrics.changed()).await;
+            if changed.is_ok_and(|changed| changed.is_err()) {
+                break;
+            }
+            let now = RaftStatus::of(&metrics.borrow_watched(), lease);
             let taken = now.snapshot;
             let stopped = now.failure.is_some();
             sender.send_if_modified(|held| std::mem::replace(held, now.clone()) != now);

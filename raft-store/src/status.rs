@@ -1,7 +1,9 @@
 //! What a node knows of itself and its cluster, for everyone who waits for a change.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use openraft::async_runtime::Instant;
 use openraft::{RaftMetrics, ServerState};
 
 use crate::types::{TypeConfig, term_of};
@@ -13,10 +15,11 @@ pub struct RaftStatus {
     pub id: u64,
     /// The term it is in.
     pub term: u64,
-    /// Who leads, as far as it knows.
+    /// Who leads, as far as it knows. A follower that was cut off goes on naming the leader it knew.
     pub leader: Option<u64>,
     /// Whether this node leads *and is ready*: it has applied an entry of its own term, so it has applied everything that
-    /// earlier leaders committed. No proof that nobody else leads by now: [`crate::RaftNode::linearize`] is.
+    /// earlier leaders committed, and a majority answered it within the last [`crate::RaftConfig::election_max`]. No proof
+    /// that nobody else leads by now: [`crate::RaftNode::linearize`] is.
     pub is_leader: bool,
     /// The nodes that vote, with their addresses: while a change is under way, those of either side.
     pub voters: BTreeMap<u64, String>,
@@ -39,7 +42,8 @@ pub struct RaftStatus {
 }
 
 impl RaftStatus {
-    pub(crate) fn of(metrics: &RaftMetrics<TypeConfig>) -> RaftStatus {
+    /// A leader counts as one for `lease` after a majority last answered it.
+    pub(crate) fn of(metrics: &RaftMetrics<TypeConfig>, lease: Duration) -> RaftStatus {
         let membership = metrics.membership_config.membership();
         let voting: Vec<u64> = membership.voter_ids().collect();
         let (mut voters, mut learners) = (BTreeMap::new(), BTreeMap::new());
@@ -49,12 +53,14 @@ impl RaftStatus {
         }
         let leads = metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id);
         let applied_own = metrics.last_applied.is_some_and(|last| term_of(&last) == metrics.current_term);
+        let heard =
+            metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < lease) || voting == [metrics.id];
         let replication = metrics.replication.iter().flatten();
         RaftStatus {
             id: metrics.id,
             term: metrics.current_term,
             leader: metrics.current_leader,
-            is_leader: leads && applied_own && metrics.running_state.is_ok(),
+            is_leader: leads && applied_own && heard && metrics.running_state.is_ok(),
             voters,
             learners,
             last_log_index: metrics.last_log_index,

@@ -66,6 +66,7 @@ async fn when_the_leader_is_cut_off_another_one_takes_over_and_the_old_one_gives
     let index = cluster.put("a", "2").await;
     let new_id = cluster.leader().await.status().borrow().id;
     assert_ne!(new_id, old_id);
+    until(&old, "nobody answers it", |status| !status.is_leader).await;
     assert!(old.linearize().await.is_err(), "a leader without followers cannot vouch for a read");
     cluster.heal();
     until(&old, "the old leader follows", |status| status.leader == Some(new_id)).await;

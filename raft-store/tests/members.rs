@@ -98,6 +98,7 @@ async fn a_learner_follows_becomes_a_voter_and_a_voter_leaves() {
     assert_eq!(status.voters.len(), 3);
 
     let leader = cluster.leader().await;
+    assert!(leader.wait_caught_up(4).await);
     leader.change_voters(BTreeSet::from([1, 2, 3, 4])).await.expect("it becomes a voter");
     until(&node, "it votes", |status| status.voters.len() == 4 && !status.changing_voters).await;
 
@@ -124,6 +125,37 @@ async fn the_last_voter_stays_and_strangers_are_no_voters() {
     assert_eq!(node.transfer_leader(9).await, Err(MembershipError::NotMember { id: 9 }));
     node.remove(9).await.expect("it is not there");
     cluster.put("still", "here").await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_learner_that_has_nothing_is_made_no_voter() {
+    let cluster = Cluster::of(1, |_| {}).await;
+    let leader = cluster.leader().await;
+    leader.add_learner(2, &address(2)).await.expect("it is added");
+    let mut proposals = tokio::task::JoinSet::new();
+    for number in 0..1_100 {
+        let leader = leader.clone();
+        proposals.spawn(async move { leader.propose(format!("key={number}").into_bytes()).await });
+    }
+    proposals.join_all().await;
+    let refused = leader.change_voters(BTreeSet::from([1, 2])).await;
+    assert!(matches!(refused, Err(MembershipError::Behind { id: 2, matched: None, .. })), "{refused:?}");
+    leader.remove(2).await.expect("it is removed");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn entries_that_fill_the_memory_are_put_into_a_snapshot() {
+    let cluster = Cluster::of(1, |config| {
+        config.log_bytes_max = 100_000;
+        config.entries_kept = 0;
+    })
+    .await;
+    for number in 0..30 {
+        cluster.put(&format!("{}", number % 3), &"x".repeat(10_000)).await;
+    }
+    until(&cluster.leader().await, "a snapshot is taken", |status| status.snapshot > Some(10)).await;
     cluster.shutdown().await;
 }
 

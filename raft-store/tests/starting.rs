@@ -5,8 +5,8 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use highwater_env::Disk;
-use highwater_raft_store::{RaftConfig, StartError};
-use support::{Cluster, until};
+use highwater_raft_store::{RaftConfig, StartError, StateMachine};
+use support::{Cluster, Keys, until};
 
 fn purging(config: &mut RaftConfig) {
     config.snapshot_entries = 20;
@@ -45,6 +45,48 @@ async fn a_rotten_snapshot_is_refused_and_nothing_is_deleted() {
         assert!(error.to_string().contains("new id and an empty directory"), "{error}");
         assert_eq!(files(&cluster), before);
     }
+}
+
+/// A state machine that forgets a key of each snapshot.
+struct Forgetful(Keys);
+
+impl StateMachine for Forgetful {
+    fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8> {
+        self.0.apply(index, payload)
+    }
+
+    fn applied_up_to(&mut self, index: u64) {
+        self.0.applied_up_to(index);
+    }
+
+    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        self.0.snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let mut data: std::collections::BTreeMap<String, String> =
+            serde_json::from_slice(snapshot).map_err(|error| error.to_string())?;
+        data.pop_first();
+        self.0.restore(&serde_json::to_vec(&data).map_err(|error| error.to_string())?)
+    }
+
+    fn digest(&self) -> u32 {
+        self.0.digest()
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_comes_back_different_from_its_snapshot_is_refused() {
+    let (mut cluster, _) = with_snapshot().await;
+    let before = files(&cluster);
+    let error = cluster.start_with(1, Forgetful(Keys::default())).await.map(|_| ()).expect_err("it differs");
+    assert!(matches!(error, StartError::Recovery { .. }), "{error}");
+    assert!(error.to_string().contains("digest"), "{error}");
+    let is_marker = |(path, _): &(PathBuf, Vec<u8>)| path.ends_with("marker");
+    let after = files(&cluster);
+    assert!(after.iter().filter(|f| !is_marker(f)).eq(before.iter().filter(|f| !is_marker(f))));
+    cluster.start(1).await.expect("a sound one starts");
+    cluster.shutdown().await;
 }
 
 #[tokio::test]

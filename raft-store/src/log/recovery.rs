@@ -178,11 +178,12 @@ fn settle(
     marker: &Marker,
 ) -> Result<Active, StartError> {
     let marked = if marker.segment == number { marker.end } else { RECORDS_AT };
-    if marked > end || segment::proves_rot(bytes, number, end) {
+    let remains = segment::remains(bytes, end);
+    if marked > end || remains.is_some_and(|range| segment::proves_rot(bytes, number, end, range)) {
         let what = format!("the record at {end} is not whole, but it was once");
         return Err(StartError::damaged(path, what));
     }
-    if let Some((from, to)) = segment::remains(bytes, end) {
+    if let Some((from, to)) = remains {
         let zeros = vec![0; (to - from) as usize];
         file.write_at(from, &[IoSlice::new(&zeros)]).map_err(at(path))?;
     }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use highwater_env::{Disk, DiskFile};
 
 use super::files;
-use super::record::{ALIGNMENT, Framed};
+use super::record::{ALIGNMENT, Framed, HEADER_BYTES};
 use crate::codec::{Malformed, Put, Reader};
 use crate::types::LogId;
 
@@ -118,19 +118,22 @@ pub(super) fn records(bytes: &[u8], number: u64) -> (Vec<Framed>, u64) {
     (found, at as u64)
 }
 
-/// Whether a later record proves that what is at `end` was durable once.
-pub(super) fn proves_rot(bytes: &[u8], number: u64, end: u64) -> bool {
-    let first = end as usize + ALIGNMENT;
-    (first..bytes.len())
+/// Whether a record among what remains behind `end` proves that what is at `end` was durable once.
+pub(super) fn proves_rot(bytes: &[u8], number: u64, end: u64, remains: (u64, u64)) -> bool {
+    let first = (end as usize + ALIGNMENT).max(remains.0 as usize - HEADER_BYTES);
+    (first..remains.1 as usize)
         .step_by(ALIGNMENT)
         .filter_map(|at| Framed::read(&bytes[at..], number))
         .any(|record| record.durable > end)
 }
 
-/// The bytes after `end` that are not zero, as a half-open range.
+/// The bytes after `end` that are not zero, as a half-open range, give or take a page.
 pub(super) fn remains(bytes: &[u8], end: u64) -> Option<(u64, u64)> {
+    const PAGE: usize = 4096;
     let rest = bytes.get(end as usize..)?;
-    let first = rest.iter().position(|byte| *byte != 0)?;
-    let last = rest.iter().rposition(|byte| *byte != 0)?;
-    Some((end + first as u64, end + last as u64 + 1))
+    // Whole pages are compared, because there are many and almost all are zero.
+    let is_zero = |page: &[u8]| *page == [0; PAGE][..page.len()];
+    let first = rest.chunks(PAGE).position(|page| !is_zero(page))? * PAGE;
+    let behind = rest.rchunks(PAGE).position(|page| !is_zero(page))? * PAGE;
+    Some((end + first as u64, end + (rest.len() - behind) as u64))
 }

@@ -63,6 +63,13 @@ pub struct Net {
     pre_votes: Mutex<BTreeMap<u64, u64>>,
 }
 
+impl Net {
+    /// A node that says it leads and is ready.
+    pub fn leader(&self) -> Option<RaftNode> {
+        self.nodes.lock().unwrap().values().find(|node| node.status().borrow().is_leader).cloned()
+    }
+}
+
 /// One node's way into the network.
 struct Wire {
     net: Arc<Net>,
@@ -142,17 +149,23 @@ impl Cluster {
 
     /// Starts a node on the disk it had before, or on a new one.
     pub async fn start(&mut self, id: u64) -> Result<RaftNode, StartError> {
+        let machine = Keys::default();
+        let node = self.start_with(id, machine.clone()).await?;
+        self.machines.insert(id, machine);
+        Ok(node)
+    }
+
+    /// Starts a node with a state machine of the test's own.
+    pub async fn start_with(&mut self, id: u64, machine: impl StateMachine) -> Result<RaftNode, StartError> {
         let disk =
             Arc::clone(self.disks.entry(id).or_insert_with(|| SimDisk::with_file_bytes_max(id, 8 << 20)));
         let mut config = RaftConfig::new(id, "test", PathBuf::from("/raft"));
         config.segment_bytes = 64 << 10;
         (self.tune)(&mut config);
-        let machine = Keys::default();
         let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
-        let node = RaftNode::start(config, disk, machine.clone(), wire).await?;
+        let node = RaftNode::start(config, disk, machine, wire).await?;
         self.net.nodes.lock().unwrap().insert(id, node.clone());
         self.nodes.insert(id, node.clone());
-        self.machines.insert(id, machine);
         Ok(node)
     }
 
