@@ -335,7 +335,9 @@ pub(super) fn change_partition(
     set(&mut partition.removing, &changed.removing);
     partition.recovering = changed.recovering.unwrap_or(partition.recovering);
     if let Some(leader) = changed.leader {
+        let before = partition.leader.or(partition.last_leader);
         partition.leader = Some(BrokerId(leader)).filter(|_| leader >= 0);
+        partition.last_leader = before.filter(|_| partition.leader.is_none());
         let epoch = partition.leader_epoch.0.checked_add(1).ok_or("starts one leader epoch too many")?;
         partition.leader_epoch = LeaderEpoch(epoch);
     }

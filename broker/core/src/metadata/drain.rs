@@ -45,7 +45,7 @@ pub fn drain(image: &Image, broker: BrokerId) -> Result<(Vec<Record>, Outcome), 
         })?;
         let mut draft = Draft::of(partition);
         aim(&mut draft.wanted, &target);
-        let next = draft.settle(&active, topic.min_insync_replicas());
+        let next = draft.settle(&active, topic);
         records.extend(difference(id, partition, &next).map(|(record, _)| record));
     }
     Ok((records, Outcome::Draining { partitions: replicas_of(image, broker) }))

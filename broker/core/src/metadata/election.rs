@@ -49,7 +49,7 @@ fn elect_one(
         ElectionKind::Unclean => unclean(partition)?,
     };
     let active = |id: BrokerId| image.is_active(id);
-    let next = draft.settle(&active, topic.min_insync_replicas());
+    let next = draft.settle(&active, topic);
     let nobody = || ElectionError::NobodyAlive { replicas: numbers(&partition.replicas) };
     let leader = next.leader.ok_or_else(nobody)?;
     let (record, _) = difference(id, partition, &next).ok_or_else(nobody)?;

@@ -61,7 +61,10 @@ pub fn unfence(
     let fenced = Some(false);
     let mut records = vec![changed(change::BrokerChanged { fenced, ..of(broker) })];
     let active = |id: BrokerId| id == broker || image.is_active(id);
-    let waits = |partition: &Partition| partition.leader.is_none() && partition.elr.contains(&broker);
+    let waits = |partition: &Partition| {
+        let for_it = partition.elr.contains(&broker) || partition.last_leader == Some(broker);
+        partition.leader.is_none() && for_it
+    };
     records.extend(sweep(image, &active, waits, |_, draft| draft));
     Ok(records)
 }
@@ -112,7 +115,7 @@ pub fn report_unclean(
         let (topic, partition) = (image.topic(id.topic)?, image.partition(id)?);
         let mut draft = super::transition::Draft::of(partition);
         draft.tainted.push(broker);
-        let next = draft.settle(&active, topic.min_insync_replicas());
+        let next = draft.settle(&active, topic);
         super::transition::difference(id, partition, &next).map(|(record, _)| record)
     });
     Ok(records.collect())

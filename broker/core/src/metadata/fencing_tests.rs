@@ -4,7 +4,8 @@ use super::super::testing::{
     alter, ask, at, cluster, come_back, epoch_of, fence, first, run, state, topic, unfence,
 };
 use super::super::{
-    AlterPartitionError, Command, ConfigEdit, ElectionKind, Image, Mode, Outcome, PartitionResult, Refusal,
+    AlterPartitionError, Command, ConfigEdit, ElectionKind, Image, LastStop, Mode, Outcome, PartitionResult,
+    Refusal, Registration,
 };
 use super::*;
 use std::collections::BTreeMap;
@@ -257,4 +258,46 @@ fn an_in_sync_set_that_races_with_an_election_loses() {
     let result = Err(AlterPartitionError::FencedLeaderEpoch { epoch, now });
     assert_eq!(results, [PartitionResult { partition: at(0), result }]);
     assert_eq!(state(&image).1, [2, 3]);
+}
+
+#[test]
+fn a_topic_that_acknowledges_from_memory_goes_on_with_its_last_leader_when_all_have_lost_theirs() {
+    for (durability, goes_on) in [("replicated", true), ("fsync", false)] {
+        let mut image = cluster(3);
+        topic(&mut image, &[&[1, 2, 3]], &[("durability", durability)]);
+        [1, 2, 3].into_iter().for_each(|broker| fence(&mut image, broker));
+        assert_eq!(first(&image).last_leader, Some(BrokerId(3)), "it led last");
+        for broker in [1, 2] {
+            lose(&mut image, broker);
+            unfence(&mut image, broker);
+            assert_eq!(first(&image).leader, None, "3 may still have everything");
+        }
+        lose(&mut image, 3);
+        unfence(&mut image, 3);
+        let after = first(&image);
+        assert_eq!(after.leader, Some(BrokerId(3)).filter(|_| goes_on), "{durability}");
+        assert_eq!((after.recovering, after.last_leader.is_none()), (goes_on, goes_on));
+    }
+}
+
+/// The broker crashes, and what was only in memory is lost; or, for a durable topic, what was on the disk too.
+fn lose(image: &mut Image, broker: i32) {
+    come_back(image, broker, |same| Registration { last_stop: LastStop::Unclean, ..same }).unwrap();
+    if image.topic_named("t").unwrap().acknowledges_from_disk() {
+        let (epoch, partitions) = (epoch_of(image, broker), vec![at(0)]);
+        run(image, &Command::ReportUnclean { broker: BrokerId(broker), epoch, partitions }).unwrap();
+    }
+}
+
+#[test]
+fn a_single_replica_of_a_topic_in_memory_comes_back_by_itself_and_an_empty_one_does_not() {
+    let mut image = cluster(1);
+    topic(&mut image, &[&[1]], &[("durability", "replicated")]);
+    lose(&mut image, 1);
+    unfence(&mut image, 1);
+    assert_eq!(state(&image), (Some(1), vec![1], vec![], vec![]));
+    assert!(first(&image).recovering);
+    come_back(&mut image, 1, |same| Registration { disk_id: "new".into(), ..same }).unwrap();
+    unfence(&mut image, 1);
+    assert_eq!(state(&image), (None, vec![], vec![], vec![]));
 }

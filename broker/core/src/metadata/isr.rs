@@ -60,7 +60,7 @@ fn alter_partition(
     draft.wanted.isr = isr;
     draft.wanted.recovering = partition.recovering && !change.recovered;
     let active = |id: BrokerId| image.is_active(id);
-    let next = draft.settle(&active, topic.min_insync_replicas());
+    let next = draft.settle(&active, topic);
     Ok(match difference(change.partition, partition, &next) {
         Some((record, state)) => (Some(record), state),
         None => (None, partition.clone()),

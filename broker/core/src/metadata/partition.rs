@@ -20,6 +20,9 @@ pub struct Partition {
     pub last_known_elr: Vec<BrokerId>,
     /// Who leads; one of the in-sync replicas.
     pub leader: Option<BrokerId>,
+    /// Who led last, while nobody does.
+    #[serde(default)]
+    pub last_leader: Option<BrokerId>,
     /// Counts leaders. Never falls.
     pub leader_epoch: LeaderEpoch,
     /// Counts changes. Never falls.
@@ -99,6 +102,7 @@ impl Partition {
         match self.leader {
             Some(leader) if !self.isr.contains(&leader) => Err("the leader is in sync"),
             None if !self.isr.is_empty() => Err("somebody leads while somebody is in sync"),
+            Some(_) if self.last_leader.is_some() => Err("nobody is the last leader while somebody leads"),
             _ if self.recovering && self.isr.len() > 1 => Err("a recovering leader is alone in sync"),
             _ if self.leader_epoch.0 < 0 || self.partition_epoch.0 < 0 => Err("epochs are not negative"),
             _ => Ok(()),
@@ -117,6 +121,7 @@ impl Partition {
             adding: numbers(&self.adding),
             removing: numbers(&self.removing),
             recovering: self.recovering,
+            last_leader: self.last_leader.map(|id| id.0),
         }
     }
 
@@ -132,6 +137,7 @@ impl Partition {
             adding: brokers(&state.adding),
             removing: brokers(&state.removing),
             recovering: state.recovering,
+            last_leader: state.last_leader.map(BrokerId),
         }
     }
 }

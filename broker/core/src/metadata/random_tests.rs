@@ -106,14 +106,15 @@ impl World {
         answer: &Result<Outcome, Refusal>,
     ) {
         self.holders.retain(|id, _| after.has(*id));
-        for (id, _, partition) in after.partitions() {
+        for (id, topic, partition) in after.partitions() {
             let holders =
                 self.holders.entry(id).or_insert_with(|| partition.replicas.iter().copied().collect());
             holders.retain(|id| partition.replicas.contains(id));
-            let leaderless = before.partition(id).is_some_and(|before| before.leader.is_none());
-            if let (Command::ElectLeaders { .. }, true, Some(leader)) =
-                (command, leaderless, partition.leader)
+            let leaderless = before.partition(id).is_none_or(|before| before.leader.is_none());
+            let given_up = matches!(command, Command::ElectLeaders { .. }) && leaderless;
+            if let Some(leader) = partition.leader
                 && partition.recovering
+                && (given_up || (!topic.acknowledges_from_disk() && is_new_leader(before, after, id)))
             {
                 *holders = BTreeSet::from([leader]);
             }
@@ -422,6 +423,11 @@ impl World {
         self.propose(true);
         self.restart(broker, &mut Dice(7));
     }
+}
+
+fn is_new_leader(before: &Image, after: &Image, id: TopicPartition) -> bool {
+    let epoch = |image: &Image| image.partition(id).map(|partition| partition.leader_epoch);
+    epoch(before) != epoch(after)
 }
 
 fn check_epochs(before: &Image, after: &Image) {

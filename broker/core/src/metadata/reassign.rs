@@ -80,7 +80,7 @@ fn take_back(image: &Image, id: TopicPartition) -> Decided {
 fn decided(image: &Image, id: TopicPartition, partition: &Partition, draft: Draft) -> Decided {
     let topic = image.topic(id.topic).ok_or(ReassignError::UnknownPartition)?;
     let active = |id: BrokerId| image.is_active(id);
-    let next = draft.settle(&active, topic.min_insync_replicas());
+    let next = draft.settle(&active, topic);
     Ok(match difference(id, partition, &next) {
         Some((record, state)) => (Some(record), state),
         None => (None, partition.clone()),

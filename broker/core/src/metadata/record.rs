@@ -87,6 +87,9 @@ pub struct PartitionState {
     /// Whether its leader was elected uncleanly and has not yet recovered.
     #[prost(bool, tag = "10")]
     pub recovering: bool,
+    /// Who led last, while nobody does.
+    #[prost(int32, optional, tag = "11")]
+    pub last_leader: Option<i32>,
 }
 
 /// An address for Kafka's clients.

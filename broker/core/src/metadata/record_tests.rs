@@ -40,13 +40,14 @@ fn the_tags_of_topics_are_pinned() {
             adding: vec![9],
             removing: vec![10],
             recovering: true,
+            last_leader: Some(11),
         }],
     };
     let state = [
         0x0a, 2, 1, 2, 0x12, 1, 3, 0x1a, 1, 4, 0x22, 1, 5, 0x28, 6, 0x30, 7, 0x38, 8, 0x42, 1, 9, 0x4a, 1,
-        10, 0x50, 1,
+        10, 0x50, 1, 0x58, 11,
     ];
-    let golden = [&[0x1a, 34, 0x0a, 1, 7, 0x10, 2, 0x1a, 27][..], &state];
+    let golden = [&[0x1a, 36, 0x0a, 1, 7, 0x10, 2, 0x1a, 29][..], &state];
     assert_eq!(bytes(change::Change::PartitionsAdded(added)), golden.concat());
 }
 

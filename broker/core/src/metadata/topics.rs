@@ -284,10 +284,9 @@ fn change_configs(
     let changed = change::Change::ConfigsChanged(change::ConfigsChanged { topic_id, configs });
     let mut records = vec![changed.into()];
     let active = |id: BrokerId| image.is_active(id);
-    for (index, partition) in
-        after.indexed().filter(|_| after.min_insync_replicas() != topic.min_insync_replicas())
-    {
-        let next = Draft::of(partition).settle(&active, after.min_insync_replicas());
+    let promises = |topic: &Topic| (topic.min_insync_replicas(), topic.acknowledges_from_disk());
+    for (index, partition) in after.indexed().filter(|_| promises(&after) != promises(topic)) {
+        let next = Draft::of(partition).settle(&active, &after);
         let id = TopicPartition::new(topic.id, index);
         records.extend(difference(id, partition, &next).map(|(record, _)| record));
     }

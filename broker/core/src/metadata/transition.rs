@@ -7,6 +7,7 @@ use super::apply::change_partition;
 use super::image::Image;
 use super::partition::{Partition, numbers, without};
 use super::record::{BrokerIds, Record, change};
+use super::topic::Topic;
 
 /// Who may be elected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +47,13 @@ impl Draft {
     }
 
     /// The state that comes of it, epochs not yet counted. `active` says who may lead and be in sync.
-    pub(super) fn settle(
-        mut self,
-        active: &dyn Fn(BrokerId) -> bool,
-        min_insync_replicas: usize,
-    ) -> Partition {
+    pub(super) fn settle(mut self, active: &dyn Fn(BrokerId) -> bool, topic: &Topic) -> Partition {
+        let min_insync_replicas = topic.min_insync_replicas();
         let lost = |id: &BrokerId| self.tainted.contains(id) || self.empty.contains(id);
         self.wanted.isr.retain(|id| active(*id) && !lost(id));
         complete_reassignment(&mut self.wanted, min_insync_replicas);
         self.settle_eligible();
-        self.elect(active);
+        self.elect(active, topic);
         // With enough in sync the high watermark moves on, and whoever is not among them falls behind it.
         let next = &mut self.wanted;
         if next.isr.len() >= next.min_isr(min_insync_replicas) {
@@ -81,7 +79,7 @@ impl Draft {
         }
     }
 
-    fn elect(&mut self, active: &dyn Fn(BrokerId) -> bool) {
+    fn elect(&mut self, active: &dyn Fn(BrokerId) -> bool, topic: &Topic) {
         let next = &mut self.wanted;
         let first = |list: &[BrokerId]| next.replicas.iter().find(|id| list.contains(id)).copied();
         let kept = self.before.leader.filter(|leader| next.isr.contains(leader));
@@ -102,16 +100,28 @@ impl Draft {
             next.leader = Some(eligible);
             next.isr = vec![eligible];
             next.elr.retain(|id| *id != eligible);
-        } else if self.choice == Choice::Unclean {
-            let survivor = there(&next.last_known_elr).or_else(|| there(&next.replicas));
-            if let Some(survivor) = survivor {
-                next.leader = Some(survivor);
-                next.isr = vec![survivor];
-                next.elr.clear();
-                next.last_known_elr.clear();
-                next.recovering = true;
-            }
+            return;
         }
+        let survivor = match self.choice {
+            Choice::Unclean => there(&next.last_known_elr).or_else(|| there(&next.replicas)),
+            Choice::Keep | Choice::Preferred => self.last_leader(topic).filter(|id| active(*id)),
+        };
+        let next = &mut self.wanted;
+        if let Some(survivor) = survivor {
+            next.leader = Some(survivor);
+            next.isr = vec![survivor];
+            next.elr.clear();
+            next.last_known_elr.clear();
+            next.recovering = true;
+        }
+    }
+
+    /// A topic that acknowledges from memory has given up what all of its counted replicas lose at once. When they have,
+    /// its last leader, which had all there was, goes on with what it still has; others wait for a person to decide.
+    fn last_leader(&self, topic: &Topic) -> Option<BrokerId> {
+        let next = &self.wanted;
+        let all_lost = next.elr.is_empty() && !topic.acknowledges_from_disk();
+        self.before.last_leader.filter(|id| all_lost && next.last_known_elr.contains(id))
     }
 }
 
@@ -166,12 +176,12 @@ pub(super) fn sweep(
     image: &Image,
     active: &dyn Fn(BrokerId) -> bool,
     concerned: impl Fn(&Partition) -> bool,
-    draft: impl Fn(&super::Topic, Draft) -> Draft,
+    draft: impl Fn(&Topic, Draft) -> Draft,
 ) -> Vec<Record> {
     let partitions = image.partitions().filter(|(_, _, partition)| concerned(partition));
     partitions
         .filter_map(|(id, topic, partition)| {
-            let next = draft(topic, Draft::of(partition)).settle(active, topic.min_insync_replicas());
+            let next = draft(topic, Draft::of(partition)).settle(active, topic);
             difference(id, partition, &next).map(|(record, _)| record)
         })
         .collect()
