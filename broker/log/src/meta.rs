@@ -3,7 +3,7 @@
 //! Text, so that a person can read it; the last line is a checksum of those before:
 //!
 //! ```text
-//! format.version=1
+//! format.version=2
 //! cluster.id=<text>
 //! broker.id=<number>
 //! disk.id=<32 hexadecimal digits, random, one per directory>
@@ -19,7 +19,7 @@ use highwater_proto::record::crc32c;
 /// The file's name in the data directory.
 pub const META_FILE: &str = "meta.properties";
 /// The version of everything in the directory that is written and read here.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,22 +13,25 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use highwater_core::metadata::Endpoints;
 use highwater_env::os::{OsClock, OsDisk, OsRandom};
 use highwater_env::{Clock, Disk, Random};
+use highwater_raft_store::MembershipError;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::BrokerConfig;
+use crate::controller::LifeFailure;
 use crate::housekeeping::Housekeeper;
 use crate::listener::{admin, grpc, kafka};
-use crate::metadata::{ChangeError, MetadataStore};
-use crate::metrics::Metrics;
-use crate::partition::{CloseError, OpenError, PartitionTable};
-use crate::service::{ProducerIds, Services};
+use crate::member::{self, Member};
+use crate::partition::{CloseError, OpenError};
+use crate::service::Services;
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -36,9 +39,23 @@ pub enum StartError {
     /// The data directory does not open.
     #[error(transparent)]
     Data(#[from] OpenError),
-    /// The metadata does not open.
-    #[error("the metadata in the data directory cannot be used: {0}")]
-    Metadata(#[from] ChangeError),
+    /// The metadata log does not open.
+    #[error(transparent)]
+    Raft(#[from] highwater_raft_store::StartError),
+    /// The data directory cannot be read.
+    #[error("{path} cannot be read: {error}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// The cluster has no place for this broker.
+    #[error(transparent)]
+    Life(#[from] LifeFailure),
+    /// The cluster could not be founded.
+    #[error("the cluster could not be founded: {0}")]
+    Founding(#[from] MembershipError),
     /// An address cannot be listened on.
     #[error("{key}={address} cannot be listened on: {error}{}", remedy(.error))]
     Listen {
@@ -80,9 +97,11 @@ pub struct Broker {
     grpc: SocketAddr,
     admin: SocketAddr,
     kafka: Vec<SocketAddr>,
+    peer: SocketAddr,
     shutdown: CancellationToken,
     listeners: TaskTracker,
     housekeeper: Housekeeper,
+    member: Member,
 }
 
 /// The seams a broker runs on.
@@ -105,7 +124,8 @@ impl Environment {
 }
 
 impl Broker {
-    /// Starts a broker; it serves when this returns. Call it within a Tokio runtime with more than one thread.
+    /// Starts a broker; it serves when this returns. Call it within a Tokio runtime with more than one thread. One of several
+    /// brokers waits here until a majority of the cluster's voters is there.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -118,18 +138,26 @@ impl Broker {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start_in(environment: Environment, config: BrokerConfig) -> Result<Broker, StartError> {
+        let shutdown = CancellationToken::new();
+        // Whatever runs by then ends if the rest does not start.
+        let guard = shutdown.clone().drop_guard();
         // Ports first: they are what most often stands in the way, and nothing needs to be undone yet.
+        let (peer_listener, peer) = listen("listener.peer", config.cluster.peer).await?;
         let (grpc_listener, grpc) = listen("listener.grpc", config.grpc).await?;
         let (admin_listener, admin) = listen("listener.admin", config.admin).await?;
         let kafka_listeners = listen_for_kafka(&config).await?;
         let kafka: Vec<SocketAddr> = kafka_listeners.iter().map(kafka::Bound::address).collect();
-        let opening = tokio::task::spawn_blocking(move || open(environment, config));
-        let services = opening.await.expect("opening does not panic")?;
+        let endpoints = Endpoints {
+            peer: grpc::advertised(config.cluster.advertised_peer.as_deref(), peer),
+            grpc: grpc::advertised(config.advertised_grpc.as_deref(), grpc),
+            kafka: kafka::endpoints(&kafka_listeners),
+            admin: admin.to_string(),
+        };
+        let member = member::start(environment, config, peer_listener, endpoints, shutdown.clone()).await?;
+        let services = Arc::clone(&member.services);
         let housekeeper = Housekeeper::start(&services).map_err(StartError::Thread)?;
-        let shutdown = CancellationToken::new();
         let listeners = TaskTracker::new();
-        let advertised = grpc::advertised(services.config().advertised_grpc.as_deref(), grpc);
-        let serving = grpc::serve(Arc::clone(&services), grpc_listener, advertised, shutdown.clone());
+        let serving = grpc::serve(Arc::clone(&services), grpc_listener, shutdown.clone());
         listeners.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the gRPC listener ended");
@@ -146,8 +174,9 @@ impl Broker {
             listeners.spawn(kafka::serve(bound, shared.clone()));
         }
         listeners.close();
-        tracing::info!(%grpc, %admin, ?kafka, data = %services.config().data_dir.display(), "serving");
-        Ok(Broker { services, grpc, admin, kafka, shutdown, listeners, housekeeper })
+        tracing::info!(%grpc, %admin, ?kafka, %peer, data = %services.config().data_dir.display(), "serving");
+        guard.disarm();
+        Ok(Broker { services, grpc, admin, kafka, peer, shutdown, listeners, housekeeper, member })
     }
 
     /// Where gRPC is served.
@@ -168,6 +197,12 @@ impl Broker {
         &self.kafka
     }
 
+    /// Where other brokers are served.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// The use cases, for a program that embeds the broker.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
@@ -179,25 +214,29 @@ impl Broker {
     /// # Errors
     /// [`StopError`] when something could not be flushed; it is recovered at the next start.
     pub async fn stop(self) -> Result<(), StopError> {
-        self.shutdown.cancel();
         let patience = self.services.config().shutdown_timeout;
+        // Others lead first, so that clients have somewhere to go.
+        self.member.step_back(patience).await;
+        self.shutdown.cancel();
         if tokio::time::timeout(patience, self.listeners.wait()).await.is_err() {
             tracing::warn!("connections were still open after {patience:?}; they are cut");
         }
+        let raft = self.services.control.raft().clone();
         let (services, housekeeper) = (self.services, self.housekeeper);
         let closing = move || {
             housekeeper.stop();
             services.partitions.close()
         };
-        tokio::task::spawn_blocking(closing).await.expect("closing does not panic")?;
-        Ok(())
+        let closed = tokio::task::spawn_blocking(closing).await.expect("closing does not panic");
+        raft.shutdown().await;
+        Ok(closed?)
     }
 }
 
 async fn listen_for_kafka(config: &BrokerConfig) -> Result<Vec<kafka::Bound>, StartError> {
     let mut bound = Vec::new();
-    for listener in &config.kafka {
-        let opened = kafka::bind(listener).await;
+    for (index, listener) in config.kafka.iter().enumerate() {
+        let opened = kafka::bind(listener, &format!("kafka-{index}")).await;
         bound.extend(opened.map_err(|(address, error)| {
             let key = "listener.kafka";
             StartError::Listen { key, address, error }
@@ -211,23 +250,4 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, 
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// Opens data and metadata; blocks on the disk.
-fn open(environment: Environment, config: BrokerConfig) -> Result<Arc<Services>, StartError> {
-    let metrics = Arc::new(Metrics::new());
-    let partitions = PartitionTable::open(&environment, &config, &metrics)?;
-    let metadata = MetadataStore::open(&environment.disk, &config.data_dir.join("metadata"))?;
-    metadata.register_alone(config.broker_id)?;
-    let services = Arc::new(Services {
-        config,
-        metadata,
-        partitions: Arc::new(partitions),
-        producer_ids: ProducerIds::default(),
-        metrics,
-        clock: environment.clock,
-        random: environment.random,
-    });
-    services.partitions.report_strays(&services.image());
-    Ok(services)
 }

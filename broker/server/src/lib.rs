@@ -6,13 +6,16 @@
 
 mod broker;
 pub mod config;
+mod controller;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod housekeeping;
 mod listener;
+mod member;
 mod metadata;
 mod metrics;
 mod partition;
+mod peer;
 mod replication;
 pub mod service;
 #[doc(hidden)]
@@ -20,7 +23,7 @@ pub mod simulation;
 
 pub use broker::{Broker, Environment, StartError, StopError};
 pub use config::{Advertised, BrokerConfig, ConfigError, IfTaken, KafkaListener, Sources};
-pub use metadata::ChangeError;
+pub use controller::{LifeFailure, SubmitError};
 pub use metrics::Metrics;
 pub use partition::{
     CloseError, DeleteRecordsError, EpochError, FetchError, Fetched, LeaderError, ListOffsetsError,

@@ -35,7 +35,7 @@ async fn fill(client: &Client, value: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_data_is_open_soon_after_a_start_without_being_asked_for() {
-    let disk = SimDisk::with_file_bytes_max(1, 1 << 18);
+    let disk = SimDisk::with_file_bytes_max(1, 1 << 24);
     let (broker, client) = start(&disk).await;
     client.admin().create_topic(NewTopic::new("log").partitions(PARTITIONS)).await.unwrap();
     client.admin().create_topic(NewTopic::new("empty").partitions(PARTITIONS)).await.unwrap();
@@ -57,7 +57,7 @@ async fn what_has_data_is_open_soon_after_a_start_without_being_asked_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_partitions_than_open_files_are_written_described_and_closed() {
-    let disk = SimDisk::with_file_bytes_max(2, 1 << 18);
+    let disk = SimDisk::with_file_bytes_max(2, 1 << 24);
     disk.set_open_files_max(PARTITIONS as usize / 2);
     let (broker, client) = start(&disk).await;
     client.admin().create_topic(NewTopic::new("log").partitions(PARTITIONS)).await.unwrap();

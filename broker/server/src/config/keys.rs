@@ -23,9 +23,27 @@ pub const KEYS: &[Key] = &[
         "",
         "host:port that Kafka clients are told to use, one per entry of listener.kafka, separated by commas; the address they reached unless set",
     ),
+    key("advertised.peer", "", "host:port that other brokers are told to use; the bound address unless set"),
     key("background.interval.ms", "1000", "how often retention, compaction and checkpoints look around"),
-    key("broker.id", "1", "this broker's number"),
+    key("broker.heartbeat.interval.ms", "200", "how often the broker tells the controller that it is alive"),
+    key("broker.id", "1", "this broker's number; one that joins is given a number and ignores this"),
+    key("broker.rack", "", "what fails together with this broker: replicas are spread over racks"),
+    key(
+        "broker.session.timeout.ms",
+        "1200",
+        "a broker that is not heard for so long stops leading, and others lead in its place",
+    ),
+    key(
+        "cluster.join",
+        "",
+        "addresses (host:port, separated by commas) of peer listeners of a cluster that this broker joins",
+    ),
     key("cluster.name", "highwater", "the name that tools show for the cluster"),
+    key(
+        "cluster.voters",
+        "",
+        "the cluster's first brokers, as id@host:port of their peer listeners, separated by commas; this broker alone unless set",
+    ),
     key(
         "connection.inflight.bytes",
         "67108864",
@@ -43,6 +61,11 @@ pub const KEYS: &[Key] = &[
         "localhost:9092",
         "addresses of the Kafka listener, separated by commas; localhost is 127.0.0.1 and ::1, none is no listener",
     ),
+    key(
+        "listener.peer",
+        "127.0.0.1:9095",
+        "address of the listener for other brokers; nobody else must reach it",
+    ),
     key("log.maps.max", "4096", "most segment maps open at a time"),
     key("log.recycle.bytes", "1073741824", "bytes of retired segments kept to be written over"),
     key("request.max.bytes", "104857600", "largest request, in bytes"),
@@ -59,6 +82,11 @@ pub const KEYS: &[Key] = &[
     key("shutdown.timeout.ms", "3000", "how long a shutdown waits for connections to end"),
     key("topic.auto.create", "false", "create topics when a client first asks for them"),
     key("topic.default.partitions", "1", "partitions of a topic that doesn't say"),
+    key(
+        "topic.default.replication.factor",
+        "-1",
+        "replicas of a topic that doesn't say; -1 is 3, or as many as there are live brokers if they are fewer",
+    ),
 ];
 
 /// Looks a setting up by its name.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use highwater_core::settings::TopicSettings;
 use highwater_proto::BrokerId;
 
+use super::cluster::ClusterConfig;
 use super::kafka::{self, KafkaListener};
 use super::keys;
 use super::sources::{ConfigError, Sources, TOPIC_DEFAULT};
@@ -21,6 +22,8 @@ pub struct BrokerConfig {
     pub broker_id: BrokerId,
     /// The cluster's name.
     pub cluster_name: String,
+    /// Its place among others.
+    pub cluster: ClusterConfig,
     /// Where gRPC listens; port 0 picks a free one.
     pub grpc: SocketAddr,
     /// What clients are told, if not the bound address.
@@ -55,6 +58,8 @@ pub struct BrokerConfig {
     pub topic_auto_create: bool,
     /// Partitions of a topic that doesn't say.
     pub topic_default_partitions: i32,
+    /// Replicas of a topic that doesn't say; -1 is three, or as many as there are live brokers.
+    pub topic_default_replication_factor: i32,
     /// The broker's defaults for topic settings, by Kafka's names; every one is legal.
     pub topic_defaults: BTreeMap<String, String>,
 }
@@ -72,9 +77,11 @@ impl BrokerConfig {
                 "give the broker a directory of its own, with data.dir, HIGHWATER_DATA_DIR or --data-dir";
             return Err(ConfigError::Missing { name: "data.dir", remedy });
         }
+        let broker_id = BrokerId(reader.number("broker.id", 0, i32::MAX as u64)? as i32);
         let config = BrokerConfig {
             data_dir: PathBuf::from(data_dir),
-            broker_id: BrokerId(reader.number("broker.id", 0, i32::MAX as u64)? as i32),
+            broker_id,
+            cluster: ClusterConfig::read(&reader, broker_id)?,
             cluster_name: reader.text("cluster.name").to_owned(),
             grpc: reader.address("listener.grpc")?,
             advertised_grpc: reader.host_and_port("advertised.grpc")?,
@@ -93,10 +100,12 @@ impl BrokerConfig {
             shutdown_timeout: reader.millis("shutdown.timeout.ms", 0, 600_000)?,
             topic_auto_create: reader.switch("topic.auto.create")?,
             topic_default_partitions: reader.number("topic.default.partitions", 1, 10_000)? as i32,
+            topic_default_replication_factor: reader.replication_factor()?,
             topic_defaults: reader.topic_defaults()?,
         };
         reader.check_exposure("listener.grpc", config.grpc)?;
         reader.check_exposure("listener.admin", config.admin)?;
+        reader.check_exposure("listener.peer", config.cluster.peer)?;
         for address in config.kafka.iter().flat_map(|listener| &listener.addresses) {
             reader.check_exposure("listener.kafka", *address)?;
         }
@@ -112,6 +121,7 @@ impl BrokerConfig {
         set("listener.grpc", "127.0.0.1:0");
         set("listener.admin", "127.0.0.1:0");
         set("listener.kafka", "127.0.0.1:0");
+        set("listener.peer", "127.0.0.1:0");
         set("topic.auto.create", "true");
         let config = BrokerConfig::from_sources(&sources).expect("the defaults are legal");
         BrokerConfig { data_dir: data_dir.into(), ..config }
@@ -144,7 +154,7 @@ impl Reader<'_> {
         value.ok_or_else(|| self.illegal(name, format!("it must be a whole number from {min} to {max}")))
     }
 
-    fn millis(&self, name: &'static str, min: u64, max: u64) -> Result<Duration, ConfigError> {
+    pub(super) fn millis(&self, name: &'static str, min: u64, max: u64) -> Result<Duration, ConfigError> {
         self.number(name, min, max).map(Duration::from_millis)
     }
 
@@ -156,7 +166,7 @@ impl Reader<'_> {
         }
     }
 
-    fn address(&self, name: &'static str) -> Result<SocketAddr, ConfigError> {
+    pub(super) fn address(&self, name: &'static str) -> Result<SocketAddr, ConfigError> {
         self.text(name).parse().map_err(|_| {
             self.illegal(
                 name,
@@ -165,7 +175,7 @@ impl Reader<'_> {
         })
     }
 
-    fn host_and_port(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+    pub(super) fn host_and_port(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let text = self.text(name);
         if text.is_empty() {
             return Ok(None);
@@ -178,13 +188,19 @@ impl Reader<'_> {
         }
     }
 
+    fn replication_factor(&self) -> Result<i32, ConfigError> {
+        let name = "topic.default.replication.factor";
+        let factor = self.text(name).parse().ok().filter(|n| *n == -1 || (1..=1000).contains(n));
+        factor.ok_or_else(|| self.illegal(name, "it must be -1, or a whole number from 1 to 1000".to_owned()))
+    }
+
     fn topic_defaults(&self) -> Result<BTreeMap<String, String>, ConfigError> {
         let given = self.sources.given.iter();
         let defaults: BTreeMap<String, String> = given
             .filter_map(|(name, given)| {
                 Some((name.strip_prefix(TOPIC_DEFAULT)?.to_owned(), given.value.clone()))
             })
-            .filter(|(name, _)| name != "partitions")
+            .filter(|(name, _)| !["partitions", "replication.factor"].contains(&name.as_str()))
             .collect();
         for (name, value) in &defaults {
             let alone = BTreeMap::from([(name.clone(), value.clone())]);

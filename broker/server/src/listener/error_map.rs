@@ -4,7 +4,7 @@ use highwater_core::metadata::{MetadataError, PlacementError, Refusal};
 use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
-use crate::metadata::ChangeError;
+use crate::controller::SubmitError;
 use crate::partition::{
     DeleteRecordsError, EpochError, FetchError, LeaderError, ListOffsetsError, ProduceError,
 };
@@ -23,6 +23,7 @@ impl Coded for PartitionError {
         match self {
             PartitionError::UnknownTopic(_) => ErrorCode::UnknownTopicId,
             PartitionError::UnknownPartition { .. } => ErrorCode::UnknownTopicOrPartition,
+            PartitionError::Elsewhere(_) => ErrorCode::NotLeaderOrFollower,
             PartitionError::Offline(_) => ErrorCode::KafkaStorageError,
         }
     }
@@ -133,12 +134,12 @@ impl Coded for TopicFailure {
     }
 }
 
-impl Coded for ChangeError {
+impl Coded for SubmitError {
     fn code(&self) -> ErrorCode {
         match self {
-            ChangeError::Refused(refusal) => refusal.code(),
-            ChangeError::Storage(_) => ErrorCode::KafkaStorageError,
-            ChangeError::Contradiction(_) | ChangeError::Undecodable { .. } => ErrorCode::UnknownServerError,
+            SubmitError::Refused(refusal) => refusal.code(),
+            SubmitError::Impossible { .. } => ErrorCode::InvalidRequest,
+            SubmitError::NoController { .. } | SubmitError::Unknown => ErrorCode::RequestTimedOut,
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Where a single broker keeps its metadata: a checksummed journal of records, folded into a snapshot now and then.
+//! The metadata as every broker keeps it: the state machine under Raft, and its newest image for whoever reads.
 //!
-//! Until the cluster brings Raft, this is the metadata log. A change is decided against the image, written and fsynced,
-//! and only then applied, so what a client was told is on disk. Not here: what the records mean (`core/metadata`).
+//! Entries come from Raft, in order, and are carried out by `core/metadata`; nothing here decides. What was decided where,
+//! and how a change gets into the log, is the controller's business.
 
-mod journal;
 mod store;
 
-pub use store::{ChangeError, MetadataStore};
+pub(crate) use store::{MetadataMachine, MetadataStore, Verdict};

@@ -1,128 +1,118 @@
-//! The metadata as the broker uses it: an image to read, and changes that are on disk before they are applied.
+//! The image: applied by Raft, read by everybody.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use highwater_core::metadata::{ApplyError, Image, METADATA_VERSION, Record, Refusal, change};
-use highwater_env::Disk;
-use highwater_proto::BrokerId;
+use highwater_core::metadata::{Applied, Entry, Image, Record};
+use highwater_raft_store::StateMachine;
 use prost::Message;
-use thiserror::Error;
+use tokio::sync::watch;
 
-use super::journal::{Entry, Journal, JournalError};
-
-/// The image and its journal.
-#[derive(Debug)]
-pub struct MetadataStore {
-    image: RwLock<Arc<Image>>,
-    journal: Arc<Mutex<Journal>>,
+/// The newest image, for readers.
+#[derive(Clone, Debug)]
+pub(crate) struct MetadataStore {
+    image: Arc<RwLock<Arc<Image>>>,
+    applied: watch::Sender<u64>,
 }
 
-/// Why the metadata was not changed.
-#[derive(Debug, Error)]
-pub enum ChangeError {
-    /// The change is not legal.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It could not be kept.
-    #[error("the metadata could not be written: {0}")]
-    Storage(#[from] JournalError),
-    /// A record contradicts what is there.
-    #[error(transparent)]
-    Contradiction(#[from] ApplyError),
-    /// A record on disk that cannot be decoded although its checksum is right.
-    #[error("metadata record {index} cannot be decoded: {error}")]
-    Undecodable {
-        /// Its place in the log.
-        index: u64,
-        /// What the decoder says.
-        error: prost::DecodeError,
-    },
+/// The image as Raft's state machine.
+#[derive(Debug)]
+pub(crate) struct MetadataMachine {
+    image: Image,
+    store: MetadataStore,
+}
+
+/// What became of an entry, as its proposer hears it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was carried out.
+    Accepted,
+    /// It was decided against another state than the one it met, and changed nothing.
+    Stale,
 }
 
 impl MetadataStore {
-    /// Reads the metadata kept in `directory`; blocks on the disk.
-    ///
-    /// # Errors
-    /// Anything but [`ChangeError::Refused`].
-    pub fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<MetadataStore, ChangeError> {
-        let (journal, recovered) = Journal::open(disk, directory)?;
-        if recovered.torn_bytes > 0 {
-            tracing::warn!(bytes = recovered.torn_bytes, "cut a torn record off the metadata journal");
-        }
-        let mut image = Image::default();
-        if let Some((applied, bodies)) = recovered.snapshot {
-            let records: Result<Vec<Record>, ChangeError> =
-                bodies.iter().map(|body| decode(applied, body)).collect();
-            image = Image::from_records(applied, &records?)?;
-        }
-        for entry in &recovered.entries {
-            image.apply(entry.index, &decode(entry.index, &entry.body)?)?;
-        }
-        Ok(MetadataStore { image: RwLock::new(Arc::new(image)), journal: Arc::new(Mutex::new(journal)) })
-    }
-
-    /// Registers the broker whose metadata this is, which stands alone and is always there: a topic's replicas are
-    /// registered brokers.
-    ///
-    /// # Errors
-    /// Anything but [`ChangeError::Refused`].
-    pub fn register_alone(&self, broker: BrokerId) -> Result<(), ChangeError> {
-        self.change(|image| {
-            let registered = change::BrokerRegistered {
-                broker_id: broker.0,
-                epoch: image.next_broker_epoch().0,
-                served_epoch: Some(image.next_broker_epoch().0),
-                incarnation: vec![0; 16],
-                version: METADATA_VERSION,
-                ..change::BrokerRegistered::default()
-            };
-            let record = change::Change::BrokerRegistered(registered).into();
-            Ok((if image.broker(broker).is_some() { Vec::new() } else { vec![record] }, ()))
-        })
+    /// An empty image, and the state machine that fills it.
+    pub(crate) fn new() -> (MetadataStore, MetadataMachine) {
+        let store = MetadataStore { image: Arc::default(), applied: watch::Sender::new(0) };
+        (store.clone(), MetadataMachine { image: Image::default(), store })
     }
 
     /// The metadata as it is now.
-    #[must_use]
-    pub fn image(&self) -> Arc<Image> {
+    pub(crate) fn image(&self) -> Arc<Image> {
         Arc::clone(&self.image.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Decides a change against the newest image, keeps its records, applies them, and returns what `decide` returned
-    /// beside them. Blocks on an fsync: call it from a blocking thread.
-    ///
-    /// # Errors
-    /// [`ChangeError`]; nothing changed then.
-    pub fn change<T>(
-        &self,
-        decide: impl FnOnce(&Image) -> Result<(Vec<Record>, T), Refusal>,
-    ) -> Result<T, ChangeError> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut image = Image::clone(&self.image());
-        let (records, outcome) = decide(&image)?;
-        let mut entries = Vec::with_capacity(records.len());
-        for record in &records {
-            let index = image.applied() + 1;
-            image.apply(index, record)?;
-            entries.push(Entry { index, body: record.encode_to_vec() });
-        }
-        if entries.is_empty() {
-            return Ok(outcome);
-        }
-        journal.append(&entries)?;
-        let image = Arc::new(image);
-        *self.image.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&image);
-        if journal.wants_folding() {
-            let records: Vec<Vec<u8>> = image.to_records().iter().map(Record::encode_to_vec).collect();
-            if let Err(error) = journal.fold(image.applied(), &records) {
-                // The change itself is safe; folding is tried again after the next one.
-                tracing::warn!(%error, "could not fold the metadata journal");
-            }
-        }
-        Ok(outcome)
+    /// Says when there is a newer image, by the index that was applied last.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
     }
 }
 
-fn decode(index: u64, body: &[u8]) -> Result<Record, ChangeError> {
-    Record::decode(body).map_err(|error| ChangeError::Undecodable { index, error })
+impl Verdict {
+    /// Reads what [`MetadataMachine::apply`] replied.
+    pub(crate) fn from_reply(reply: &[u8]) -> Verdict {
+        if reply == [1] { Verdict::Accepted } else { Verdict::Stale }
+    }
+}
+
+/// A committed entry that cannot be carried out means that this program is too old, or that its state is not the
+/// cluster's: going on would make two clusters of one.
+fn halt(index: u64, problem: &dyn std::fmt::Display) -> ! {
+    tracing::error!(index, %problem, "a committed metadata entry cannot be carried out: this broker stops");
+    panic!("metadata entry {index} cannot be carried out: {problem}")
+}
+
+impl StateMachine for MetadataMachine {
+    fn apply(&mut self, index: u64, payload: &[u8]) -> Vec<u8> {
+        let entry = Entry::decode(payload).unwrap_or_else(|error| halt(index, &error));
+        match self.image.apply_entry(index, &entry) {
+            Ok(Applied::Accepted) => vec![1],
+            Ok(Applied::Stale { based_on, accepted }) => {
+                tracing::warn!(
+                    index,
+                    based_on,
+                    accepted,
+                    "an entry was decided against an older state: ignored"
+                );
+                vec![0]
+            }
+            Ok(Applied::Before) => vec![0],
+            Err(error) => halt(index, &error),
+        }
+    }
+
+    fn applied_up_to(&mut self, index: u64) {
+        let image = Arc::new(self.image.clone());
+        *self.store.image.write().unwrap_or_else(PoisonError::into_inner) = image;
+        self.store.applied.send_replace(index);
+    }
+
+    fn snapshot(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        let image = self.image.clone();
+        Box::new(move || {
+            let mut bytes = Vec::new();
+            // What was applied since changed nothing.
+            bytes.extend(image.accepted().to_be_bytes());
+            for record in image.to_records() {
+                record.encode_length_delimited(&mut bytes).expect("a vector grows as needed");
+            }
+            bytes
+        })
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let (accepted, mut rest) = snapshot.split_first_chunk::<8>().ok_or("it is too short")?;
+        let mut records = Vec::new();
+        while !rest.is_empty() {
+            records.push(Record::decode_length_delimited(&mut rest).map_err(|error| error.to_string())?);
+        }
+        let accepted = u64::from_be_bytes(*accepted);
+        self.image = Image::from_records(accepted, &records).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn digest(&self) -> u32 {
+        let digest = self.image.digest();
+        (digest ^ (digest >> 32)) as u32
+    }
 }

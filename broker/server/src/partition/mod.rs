@@ -23,6 +23,7 @@ pub use outcome::{
     NotLeader, ProduceError, ReplicaError,
 };
 pub use owner::{Ack, Partition};
+pub(crate) use reads::warm;
 pub use replica::{Next, Share, Standing};
 pub use role::{Duty, Wish};
 pub use surroundings::{Attention, Lease, Surroundings};

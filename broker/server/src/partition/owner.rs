@@ -82,6 +82,7 @@ pub(super) struct State {
     /// The stream from the leader: marked when this replica has more to report.
     pub(super) tail: Option<Watch>,
     pub(super) flushing: Flushing,
+    pub(super) replication_factor: usize,
     /// Whether it is queued for a look at its in-sync replicas.
     pub(super) attending: bool,
     pub(super) gone: bool,
@@ -150,6 +151,7 @@ impl Partition {
             feeds: Vec::new(),
             tail: None,
             flushing: Flushing::Idle,
+            replication_factor: 1,
             attending: false,
             gone: false,
         };
@@ -225,8 +227,9 @@ impl Partition {
         let mut released = Released::default();
         let mut state = self.lock();
         state.log.update_config(log_config(settings));
+        let rules = Partition::rules(settings, state.replication_factor);
         if let Role::Leader(leader) = &mut state.role
-            && leader.set_rules(Partition::rules(settings, leader.assignment().replicas.len())).is_some()
+            && leader.set_rules(rules).is_some()
         {
             state.release(&mut released);
         }

@@ -162,7 +162,7 @@ enum Search {
 }
 
 /// Brings a cold range into memory off the event loop.
-async fn warm(mut plan: ReadPlan) -> Result<ReadPlan, ReadError> {
+pub(crate) async fn warm(mut plan: ReadPlan) -> Result<ReadPlan, ReadError> {
     if plan.is_resident() {
         return Ok(plan);
     }

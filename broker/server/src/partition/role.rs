@@ -22,6 +22,8 @@ pub struct Duty {
     pub leader_epoch: LeaderEpoch,
     /// Replicas, in-sync replicas and their epoch.
     pub assignment: Assignment,
+    /// How many replicas there are when none is being moved: no more than these can be asked to be in sync.
+    pub replication_factor: usize,
     /// This broker's own epoch.
     pub broker_epoch: BrokerEpoch,
 }
@@ -51,6 +53,7 @@ impl Partition {
         let same_leader = duty.leader == state.told.leader && duty.leader_epoch == state.told.leader_epoch;
         let same_life = duty.broker_epoch == state.told.broker_epoch;
         let high_watermark = state.high_watermark();
+        state.replication_factor = duty.replication_factor;
         state.told = Told {
             leader: duty.leader,
             leader_epoch: duty.leader_epoch,
@@ -61,8 +64,7 @@ impl Partition {
             Some(id) if id == self.around.broker => match &mut state.role {
                 Role::Leader(leader) if same_leader && same_life => {
                     let mut rules = leader.rules();
-                    rules.min_in_sync =
-                        Partition::rules(&settings, duty.assignment.replicas.len()).min_in_sync;
+                    rules.min_in_sync = Partition::rules(&settings, duty.replication_factor).min_in_sync;
                     let mut rose = leader.assigned(duty.assignment, now).is_some();
                     rose |= leader.set_rules(rules).is_some();
                     if rose {
@@ -112,7 +114,7 @@ impl Partition {
         // M-02: the epoch begins here, before anything is appended in it.
         state.log.assign_epoch(duty.leader_epoch);
         let settings = self.settings();
-        let rules = Partition::rules(&settings, duty.assignment.replicas.len());
+        let rules = Partition::rules(&settings, duty.replication_factor);
         let sole = duty.assignment.replicas.len() == 1;
         let start = LeaderStart {
             id: self.around.broker,

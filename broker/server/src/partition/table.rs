@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use highwater_core::metadata::Image;
-use highwater_core::replication::Assignment;
 use highwater_core::settings::{TimestampKind, TopicSettings};
 use highwater_log::{
     CleanupPolicy, LogConfig, LogDir, LogDirConfig, LogDirError, PartitionEntry, RecoveryReport,
 };
+use highwater_proto::TopicPartition;
 use highwater_proto::record::TimestampType;
-use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use thiserror::Error;
 
 use super::flusher::Flusher;
@@ -66,7 +65,6 @@ pub struct CloseError {
 }
 
 /// The partitions and their directory.
-#[derive(Debug)]
 pub struct PartitionTable {
     directory: Arc<LogDir>,
     path: PathBuf,
@@ -74,7 +72,17 @@ pub struct PartitionTable {
     opening: Opening,
     flusher: Flusher,
     around: Surroundings,
+    duty: Box<DutyOf>,
     metrics: Arc<Metrics>,
+}
+
+/// What the newest metadata makes of a partition on this broker.
+pub(crate) type DutyOf = dyn Fn(TopicPartition) -> Option<Duty> + Send + Sync;
+
+impl std::fmt::Debug for PartitionTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartitionTable").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl PartitionTable {
@@ -86,6 +94,7 @@ impl PartitionTable {
         environment: &Environment,
         config: &BrokerConfig,
         metrics: &Arc<Metrics>,
+        duty: Box<DutyOf>,
     ) -> Result<PartitionTable, OpenError> {
         let mut directory_config = LogDirConfig::new(config.cluster_name.clone(), config.broker_id);
         directory_config.maps_max = config.log_maps_max;
@@ -107,13 +116,14 @@ impl PartitionTable {
             opening: Opening::default(),
             around: Surroundings {
                 broker: config.broker_id,
-                lease: Arc::new(Lease::unlimited()),
+                lease: Arc::new(Lease::expired()),
                 attention: Arc::default(),
                 queue: flusher.queue(),
                 clock,
                 metrics: Arc::clone(metrics),
             },
             flusher,
+            duty,
             metrics: Arc::clone(metrics),
         })
     }
@@ -128,6 +138,12 @@ impl PartitionTable {
     #[must_use]
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What all partitions share.
+    #[must_use]
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.around
     }
 
     /// The directory that holds the logs.
@@ -180,10 +196,14 @@ impl PartitionTable {
         })?;
         self.report_recovery(id, &report);
         let partition = Arc::new(Partition::new(log, id, settings, self.around.clone()));
-        partition.assign(sole_duty(self.around.broker));
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.insert(id, Arc::clone(&partition));
+        drop(partitions);
         self.metrics.partitions_open.inc();
+        // Looked up only now: a change that is carried out meanwhile finds the partition here, or came before this.
+        if let Some(duty) = (self.duty)(id) {
+            partition.assign(duty);
+        }
         Ok(partition)
     }
 
@@ -322,10 +342,20 @@ impl Drop for Turn<'_> {
 }
 
 /// The part of a broker that is alone.
-pub(super) fn sole_duty(id: BrokerId) -> Duty {
+#[cfg(test)]
+pub(super) fn sole_duty(id: highwater_proto::BrokerId) -> Duty {
+    use highwater_core::replication::Assignment;
+    use highwater_proto::{BrokerEpoch, LeaderEpoch, PartitionEpoch};
+
     let (replicas, partition_epoch) = (vec![id], PartitionEpoch(0));
     let assignment = Assignment { isr: replicas.clone(), replicas, partition_epoch, recovering: false };
-    Duty { leader: Some(id), leader_epoch: LeaderEpoch(0), assignment, broker_epoch: BrokerEpoch(0) }
+    Duty {
+        leader: Some(id),
+        leader_epoch: LeaderEpoch(0),
+        assignment,
+        replication_factor: 1,
+        broker_epoch: BrokerEpoch(0),
+    }
 }
 
 /// A topic's settings as its logs understand them.

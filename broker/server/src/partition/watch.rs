@@ -51,6 +51,11 @@ impl Watcher {
         self.notify.notify_one();
     }
 
+    /// Wakes whoever waits, though no slot was marked.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
     /// Takes the slot that has waited longest.
     pub fn take(&self) -> Option<usize> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,10 +7,14 @@
 //! (`partition/replica`). Bytes of messages: [`message`].
 
 mod feed;
+mod following;
+mod leading;
 pub mod message;
 mod tail;
 
 pub use feed::{Feed, Outgoing};
+pub(crate) use following::Following;
+pub(crate) use leading::{Find, lead};
 pub use message::{FollowerMessage, LeaderMessage, Refusal};
 pub use tail::Tail;
 

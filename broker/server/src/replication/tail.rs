@@ -26,6 +26,8 @@ pub struct Tail {
     followed: Vec<Option<Followed>>,
     numbers: HashMap<TopicPartition, u32>,
     forgotten: Vec<Slot>,
+    /// Whether refused partitions wait for their time; counted anew when they are woken.
+    waiting: usize,
 }
 
 /// A partition that is followed.
@@ -47,7 +49,7 @@ impl Tail {
     #[must_use]
     pub fn new(leader: BrokerId) -> Tail {
         let (watcher, followed, numbers) = (Arc::default(), Vec::new(), HashMap::new());
-        Tail { leader, watcher, followed, numbers, forgotten: Vec::new() }
+        Tail { leader, watcher, followed, numbers, forgotten: Vec::new(), waiting: 0 }
     }
 
     /// The leader's broker.
@@ -123,6 +125,7 @@ impl Tail {
             }
             LeaderMessage::Refused { .. } => {
                 followed.ask_later(now);
+                self.waiting += 1;
                 return Ok(());
             }
         };
@@ -133,7 +136,10 @@ impl Tail {
                 ReplicaError::NotNext { .. } | ReplicaError::Stream(StreamError::Unknown { .. }) => {
                     followed.asked = None;
                 }
-                _ => followed.ask_later(now),
+                _ => {
+                    followed.ask_later(now);
+                    self.waiting += 1;
+                }
             }
             (id, error)
         });
@@ -156,24 +162,26 @@ impl Tail {
         None
     }
 
-    /// Lets partitions ask that were refused and have waited long enough. To be called every few milliseconds, or when
-    /// [`Tail::wakes_at`] says so.
+    /// Lets partitions ask that were refused and have waited long enough. To be called every few milliseconds
+    /// while [`Tail::is_waiting`].
     pub fn wake(&mut self, now: Duration) {
+        self.waiting = 0;
         for (index, followed) in self.followed.iter().enumerate() {
-            if let Some(followed) = followed
-                && followed.asked.is_none()
-                && followed.ask_at <= now
-            {
+            let Some(followed) = followed.as_ref().filter(|followed| followed.asked.is_none()) else {
+                continue;
+            };
+            if followed.ask_at <= now {
                 self.watcher.mark(index);
+            } else {
+                self.waiting += 1;
             }
         }
     }
 
-    /// When the next partition that was refused may ask again.
+    /// Whether a partition waits to ask.
     #[must_use]
-    pub fn wakes_at(&self) -> Option<Duration> {
-        let waiting = self.followed.iter().flatten().filter(|followed| followed.asked.is_none());
-        waiting.map(|followed| followed.ask_at).min()
+    pub fn is_waiting(&self) -> bool {
+        self.waiting > 0
     }
 }
 

@@ -3,16 +3,17 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use highwater_core::metadata::topics;
+use highwater_core::metadata::{Command, Outcome};
 use highwater_proto::ProducerId;
 
-use super::Services;
-use crate::metadata::ChangeError;
+use super::{Services, TopicFailure};
 
 /// What is left of the block drawn last.
 #[derive(Debug, Default)]
 pub struct ProducerIds {
     block: Mutex<Range<i64>>,
+    /// Held by whoever draws, so that one block is drawn and not one for each who waits.
+    drawing: tokio::sync::Mutex<()>,
 }
 
 impl ProducerIds {
@@ -25,24 +26,19 @@ impl Services {
     /// A producer id that nobody had before. Its epoch is 0.
     ///
     /// # Errors
-    /// [`ChangeError`] when a new block was needed and could not be kept.
-    pub async fn new_producer_id(self: &Arc<Services>) -> Result<ProducerId, ChangeError> {
+    /// [`TopicFailure`] when a new block was needed and could not be had.
+    pub async fn new_producer_id(self: &Arc<Services>) -> Result<ProducerId, TopicFailure> {
         loop {
             if let Some(id) = self.producer_ids.next() {
                 return Ok(id);
             }
-            let services = Arc::clone(self);
-            let draw = move || {
-                let mut block = services.producer_ids.block.lock().unwrap_or_else(PoisonError::into_inner);
-                if block.is_empty() {
-                    *block = services.metadata.change(|image| {
-                        let (record, range) = topics::take_producer_ids(image);
-                        Ok((vec![record], range))
-                    })?;
-                }
-                Ok::<(), ChangeError>(())
-            };
-            tokio::task::spawn_blocking(draw).await.expect("drawing a block does not panic")?;
+            let _drawing = self.producer_ids.drawing.lock().await;
+            if let Some(id) = self.producer_ids.next() {
+                return Ok(id);
+            }
+            if let Outcome::ProducerIds { ids } = self.change(Command::TakeProducerIds).await? {
+                *self.producer_ids.block.lock().unwrap_or_else(PoisonError::into_inner) = ids;
+            }
         }
     }
 }

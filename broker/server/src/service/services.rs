@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use highwater_core::settings::TopicSettings;
-use highwater_env::{Clock, Random};
+use highwater_env::Clock;
 use highwater_proto::{Offset, TopicPartition};
 
 use super::ProducerIds;
 use crate::config::BrokerConfig;
+use crate::controller::Control;
 use crate::metadata::MetadataStore;
 use crate::metrics::Metrics;
-use crate::partition::{OpenError, Partition, PartitionTable};
+use crate::partition::{NotLeader, OpenError, Partition, PartitionTable};
+use crate::peer::Identity;
 
 /// Partitions that one request opens at a time.
 const OPENINGS_MAX: usize = 8;
@@ -19,13 +21,14 @@ const OPENINGS_MAX: usize = 8;
 /// Everything that the use cases work on.
 #[derive(Debug)]
 pub struct Services {
-    pub(crate) config: BrokerConfig,
+    pub(crate) config: Arc<BrokerConfig>,
     pub(crate) metadata: MetadataStore,
+    pub(crate) control: Control,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) partitions: Arc<PartitionTable>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
 }
 
 /// Why a partition cannot be served.
@@ -44,6 +47,9 @@ pub enum PartitionError {
         /// What was asked for.
         partition: i32,
     },
+    /// This broker doesn't hold it.
+    #[error(transparent)]
+    Elsewhere(#[from] NotLeader),
     /// It is there, but its log does not open.
     #[error(transparent)]
     Offline(#[from] OpenError),
@@ -132,6 +138,11 @@ impl Services {
             let (topic, partitions, partition) =
                 (topic.name.clone(), topic.partition_count(), id.partition.0);
             return Err(PartitionError::UnknownPartition { topic, partitions, partition });
+        }
+        if let Some(known) = image.partition(id)
+            && !known.replicas.contains(&self.config.broker_id)
+        {
+            return Err(NotLeader { leader: known.leader, epoch: known.leader_epoch }.into());
         }
         Ok(self.settings_of(topic))
     }

@@ -1,27 +1,30 @@
 //! Topics: created, deleted, widened, described, their settings changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use highwater_core::metadata::{
-    Command, ConfigEdit, Context, Image, MetadataError, Mode, NewTopic, Outcome, Refusal, Topic, TopicRef,
-    decide,
+    Command, ConfigEdit, Image, MetadataError, Mode, NewTopic, Outcome, Refusal, Topic, TopicRef,
 };
 use highwater_core::settings::TopicSettings;
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use thiserror::Error;
 
 use super::{PartitionError, Services};
-use crate::metadata::ChangeError;
+use crate::controller::SubmitError;
 use crate::partition::Partition;
+
+/// A change has this long to be decided.
+const CHANGE_WAIT: Duration = Duration::from_secs(15);
 
 /// Why a change to a topic did not happen.
 #[derive(Debug, Error)]
 pub enum TopicFailure {
     /// Refused, or not kept.
     #[error(transparent)]
-    Change(#[from] ChangeError),
+    Change(#[from] SubmitError),
 }
 
 /// A topic as this broker sees it.
@@ -203,7 +206,7 @@ impl Services {
         }
         match self.create_topic(name.to_owned(), -1, -1, BTreeMap::new(), Mode::Apply).await {
             // Somebody else was faster.
-            Err(TopicFailure::Change(ChangeError::Refused(Refusal::Topic(MetadataError::Exists {
+            Err(TopicFailure::Change(SubmitError::Refused(Refusal::Topic(MetadataError::Exists {
                 ..
             })))) => {}
             other => return other,
@@ -233,27 +236,11 @@ impl Services {
         TopicDetails { topic: topic.clone(), partitions }
     }
 
-    async fn change(self: &Arc<Services>, command: Command) -> Result<Outcome, TopicFailure> {
-        let services = Arc::clone(self);
-        let mut fresh_id = TopicId::NIL;
-        self.random.fill(&mut fresh_id.0);
-        let now_ms = self.clock.unix_ms();
-        let work = move || {
-            let config = &services.config;
-            let context = Context {
-                broker_defaults: &config.topic_defaults,
-                default_partitions: config.topic_default_partitions,
-                default_replication_factor: 1,
-                now_ms,
-                fresh_id,
-                alive: &BTreeSet::from([config.broker_id]),
-            };
-            services.metadata.change(|image| decide(image, context, &command))
-        };
-        Ok(tokio::task::spawn_blocking(work).await.expect("changing metadata does not panic")?)
+    pub(crate) async fn change(self: &Arc<Services>, command: Command) -> Result<Outcome, TopicFailure> {
+        Ok(self.control.submit(command, CHANGE_WAIT).await?)
     }
 }
 
 fn refused(error: MetadataError) -> TopicFailure {
-    ChangeError::Refused(Refusal::Topic(error)).into()
+    SubmitError::Refused(Refusal::Topic(error)).into()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_core::metadata::{ConfigEdit, Topic};
+use highwater_core::metadata::{ConfigEdit, Partition, Topic};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::grpc::admin_server::Admin;
 use highwater_proto::grpc::{
@@ -13,7 +13,7 @@ use highwater_proto::grpc::{
     MetadataResponse, PartitionDescription, PartitionMetadata, TopicDescription, TopicMetadata, TopicResult,
     TopicResults,
 };
-use highwater_proto::{ErrorCode, Offset};
+use highwater_proto::{BrokerId, ErrorCode, Offset};
 use tonic::{Request, Response, Status};
 
 use crate::listener::error_map::Coded;
@@ -23,7 +23,6 @@ use crate::service::{Mode, PartitionDetails, Services, TopicFailure};
 #[derive(Debug)]
 pub(super) struct AdminApi {
     pub(super) services: Arc<Services>,
-    pub(super) advertised: String,
 }
 
 fn mode(validate_only: bool) -> Mode {
@@ -66,10 +65,14 @@ impl Admin for AdminApi {
                 }
             });
         }
-        let config = self.services.config();
-        let broker = Broker { id: config.broker_id.0, grpc: self.advertised.clone(), rack: String::new() };
-        let cluster_id = config.cluster_name.clone();
-        Ok(Response::new(MetadataResponse { cluster_id, brokers: vec![broker], topics }))
+        let image = self.services.image();
+        let brokers = image.brokers().filter(|broker| broker.is_active()).map(|broker| Broker {
+            id: broker.id.0,
+            grpc: broker.endpoints.grpc.clone(),
+            rack: broker.rack.clone().unwrap_or_default(),
+        });
+        let cluster_id = self.services.config().cluster_name.clone();
+        Ok(Response::new(MetadataResponse { cluster_id, brokers: brokers.collect(), topics }))
     }
 
     async fn create_topics(
@@ -205,27 +208,28 @@ impl Admin for AdminApi {
 
 impl AdminApi {
     fn metadata_of(&self, topic: &Topic) -> TopicMetadata {
-        let id = self.services.config().broker_id.0;
-        let partition = |index| PartitionMetadata {
+        let partition = |(index, partition): (i32, &Partition)| PartitionMetadata {
             partition: index,
-            error: 0,
-            leader: id,
-            leader_epoch: 0,
-            replicas: vec![id],
-            in_sync_replicas: vec![id],
+            error: match partition.leader {
+                Some(_) => 0,
+                None => ErrorCode::LeaderNotAvailable.to_wire(),
+            },
+            leader: partition.leader.map_or(-1, |id| id.0),
+            leader_epoch: partition.leader_epoch.0,
+            replicas: ids(&partition.replicas),
+            in_sync_replicas: ids(&partition.isr),
         };
         TopicMetadata {
             error: 0,
             message: String::new(),
             name: topic.name.clone(),
             topic_id: topic.id.to_wire(),
-            partitions: (0..topic.partition_count()).map(partition).collect(),
+            partitions: (0..).zip(&topic.partitions).map(partition).collect(),
         }
     }
 
     async fn describe(&self, topic: &Topic) -> TopicDescription {
         let details = self.services.describe_topic(topic).await;
-        let id = self.services.config().broker_id.0;
         let settings = TopicSettings::explain(&topic.configs, &self.services.config().topic_defaults);
         let configs = settings.map(|(key, value, source)| ConfigDescription {
             name: key.name.to_owned(),
@@ -239,22 +243,24 @@ impl AdminApi {
             message: String::new(),
             topic_id: topic.id.to_wire(),
             configs: configs.collect(),
-            partitions: details
-                .partitions
-                .into_iter()
-                .map(|partition| describe_partition(id, partition))
+            partitions: (topic.partitions.iter().zip(details.partitions))
+                .map(|(known, details)| describe_partition(known, details))
                 .collect(),
         }
     }
 }
 
-fn describe_partition(broker: i32, details: PartitionDetails) -> PartitionDescription {
+fn ids(brokers: &[BrokerId]) -> Vec<i32> {
+    brokers.iter().map(|id| id.0).collect()
+}
+
+fn describe_partition(known: &Partition, details: PartitionDetails) -> PartitionDescription {
     PartitionDescription {
         partition: details.id.partition.0,
-        leader: broker,
-        leader_epoch: details.epoch.0,
-        replicas: vec![broker],
-        in_sync_replicas: vec![broker],
+        leader: known.leader.map_or(-1, |id| id.0),
+        leader_epoch: known.leader_epoch.0,
+        replicas: ids(&known.replicas),
+        in_sync_replicas: ids(&known.isr),
         log_start_offset: details.log_start.0,
         high_watermark: details.high_watermark.0,
         log_end_offset: details.log_end.0,

@@ -32,12 +32,11 @@ const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(30);
 pub(crate) async fn serve(
     services: Arc<Services>,
     listener: TcpListener,
-    advertised: String,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let request_max = services.config().request_max_bytes;
     let log_api = LogApi { services: Arc::clone(&services), shutdown: shutdown.clone() };
-    let admin_api = AdminApi { services, advertised };
+    let admin_api = AdminApi { services };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LogServer<LogApi>>().await;
     health.set_serving::<AdminServer<AdminApi>>().await;

@@ -12,4 +12,6 @@ pub(crate) struct Context {
     pub(crate) services: Arc<Services>,
     /// Where clients of this connection find the broker.
     pub(crate) advertised: Arc<Advertised>,
+    /// The listener by which they came.
+    pub(crate) listener: Arc<str>,
 }

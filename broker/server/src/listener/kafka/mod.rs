@@ -8,6 +8,7 @@ mod answer;
 mod api;
 mod apis;
 mod broker_settings;
+mod brokers;
 mod connection;
 mod context;
 mod frame;
@@ -22,4 +23,4 @@ mod settings;
 pub(crate) use context::Context;
 #[cfg(fuzzing)]
 pub use guard::kafka_request;
-pub(crate) use serve::{Bound, Shared, bind, serve};
+pub(crate) use serve::{Bound, Shared, bind, endpoints, serve};

@@ -19,6 +19,7 @@ use super::frame::{FrameError, FrameMemory};
 use super::pins::{EndedPins, Pins};
 use crate::config::{Advertised, BrokerConfig, IfTaken, KafkaListener};
 use crate::service::Services;
+use highwater_core::metadata::KafkaEndpoint;
 
 /// After a connection could not be taken in, the next attempt waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,6 +36,21 @@ pub(crate) struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     advertised: Option<Advertised>,
+    /// The listener's name among brokers: clients that came by one listener are told of that listener on the others.
+    name: String,
+}
+
+/// What other brokers tell their clients of these listeners: the first address of each.
+pub(crate) fn endpoints(bound: &[Bound]) -> Vec<KafkaEndpoint> {
+    let mut endpoints: Vec<KafkaEndpoint> = Vec::new();
+    for bound in bound {
+        if endpoints.last().is_none_or(|last| last.name != bound.name) {
+            let Advertised { host, port } =
+                bound.advertised.clone().unwrap_or_else(|| Advertised::from(bound.address));
+            endpoints.push(KafkaEndpoint { name: bound.name.clone(), host, port });
+        }
+    }
+    endpoints
 }
 
 impl Bound {
@@ -46,7 +62,7 @@ impl Bound {
 
 /// Opens one listener on all its addresses. The first must succeed; the others (`localhost` has two) take its port and
 /// may be missing on this machine.
-pub(crate) async fn bind(wanted: &KafkaListener) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
+pub(crate) async fn bind(wanted: &KafkaListener, name: &str) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
     let mut bound: Vec<Bound> = Vec::new();
     for address in &wanted.addresses {
         let mut address = *address;
@@ -62,7 +78,8 @@ pub(crate) async fn bind(wanted: &KafkaListener) -> Result<Vec<Bound>, (SocketAd
         }
         match opened {
             Ok((listener, address)) => {
-                bound.push(Bound { listener, address, advertised: wanted.advertised.clone() });
+                let (advertised, name) = (wanted.advertised.clone(), name.to_owned());
+                bound.push(Bound { listener, address, advertised, name });
             }
             Err(error) if bound.is_empty() => return Err((address, error)),
             Err(error) => tracing::info!(%address, %error, "not listening here as well"),
@@ -147,7 +164,11 @@ fn take_in(socket: TcpStream, peer: SocketAddr, bound: &Bound, shared: &Shared) 
     // Without a name of our own, clients are told the address they reached us by.
     let reached = || socket.local_addr().unwrap_or(bound.address);
     let advertised = bound.advertised.clone().unwrap_or_else(|| Advertised::from(reached()));
-    let context = Context { services: Arc::clone(&shared.services), advertised: Arc::new(advertised) };
+    let context = Context {
+        services: Arc::clone(&shared.services),
+        advertised: Arc::new(advertised),
+        listener: Arc::from(bound.name.as_str()),
+    };
     let fetcher = Fetcher::new(&context, Arc::clone(&shared.session_ids));
     let pins = Pins::new(Arc::clone(&shared.ended_pins));
     let connection = Connection::new(socket, context, shared.limits.clone(), fetcher, pins);
@@ -185,15 +206,15 @@ mod tests {
     async fn a_taken_port_is_an_error_or_replaced_as_was_asked() {
         let (_taken, address) = open("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let wanted = |if_taken| KafkaListener { addresses: vec![address], advertised: None, if_taken };
-        let (failed, error) = bind(&wanted(IfTaken::Fail)).await.unwrap_err();
+        let (failed, error) = bind(&wanted(IfTaken::Fail), "kafka-0").await.unwrap_err();
         assert_eq!((failed, error.kind()), (address, io::ErrorKind::AddrInUse));
-        let bound = bind(&wanted(IfTaken::AnyPort)).await.unwrap();
+        let bound = bind(&wanted(IfTaken::AnyPort), "kafka-0").await.unwrap();
         assert_ne!(bound[0].address().port(), address.port());
     }
 
     #[tokio::test]
     async fn localhost_listens_on_the_same_port_of_both_addresses() {
-        let bound = bind(&KafkaListener::parse("localhost:0").unwrap()).await.unwrap();
+        let bound = bind(&KafkaListener::parse("localhost:0").unwrap(), "kafka-0").await.unwrap();
         let ports: Vec<u16> = bound.iter().map(|bound| bound.address().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
         assert!(bound[0].address().is_ipv4());

@@ -2,15 +2,16 @@
 
 use highwater_proto::ErrorCode;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
+use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::listener::kafka::brokers::Reachable;
 use crate::listener::kafka::{Context, operations};
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-/// Carries the request out. No broker is ever fenced, so it makes no difference whether those are asked for.
+/// Carries the request out. Fenced brokers are not told of, asked for or not.
 #[expect(clippy::unused_async, reason = "every handler is called alike")]
 pub(in crate::listener::kafka) async fn handle(
     context: &Context,
@@ -34,16 +35,17 @@ pub(in crate::listener::kafka) async fn handle(
         return response.with_error_code(code.number()).with_error_message(Some(text));
     }
     let config = context.services.config();
-    let id = BrokerId(config.broker_id.0);
-    let broker = DescribeClusterBroker::default()
-        .with_broker_id(id)
-        .with_host(StrBytes::from_string(context.advertised.host.clone()))
-        .with_port(i32::from(context.advertised.port))
-        .with_rack(None);
+    let broker = |broker: Reachable| {
+        DescribeClusterBroker::default()
+            .with_broker_id(broker.id)
+            .with_host(broker.host)
+            .with_port(broker.port)
+            .with_rack(broker.rack)
+    };
     let asked = request.include_cluster_authorized_operations;
     response
         .with_cluster_id(StrBytes::from_string(config.cluster_name.clone()))
-        .with_controller_id(id)
-        .with_brokers(vec![broker])
+        .with_controller_id(context.controller())
+        .with_brokers(context.brokers().into_iter().map(broker).collect())
         .with_cluster_authorized_operations(if asked { operations::CLUSTER } else { operations::NOT_ASKED })
 }

@@ -14,7 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use crate::listener::kafka::{Context, operations};
+use crate::listener::kafka::{Context, brokers, operations};
 
 /// Most partitions of a page.
 const PARTITIONS_MAX: i32 = 2_000;
@@ -71,16 +71,22 @@ fn describe(
     topic: &Topic,
     partitions: std::ops::Range<i32>,
 ) -> DescribeTopicPartitionsResponseTopic {
-    let id = BrokerId(context.services.config().broker_id.0);
-    let partition = |index| {
+    let partition = |index: i32| {
+        let known = &topic.partitions[index as usize];
+        let code = match known.leader {
+            Some(_) => ErrorCode::None,
+            None => ErrorCode::LeaderNotAvailable,
+        };
         DescribeTopicPartitionsResponsePartition::default()
+            .with_error_code(code.number())
             .with_partition_index(index)
-            .with_leader_id(id)
-            .with_leader_epoch(0)
-            .with_replica_nodes(vec![id])
-            .with_isr_nodes(vec![id])
-            .with_eligible_leader_replicas(Some(Vec::new()))
-            .with_last_known_elr(Some(Vec::new()))
+            .with_leader_id(BrokerId(known.leader.map_or(-1, |id| id.0)))
+            .with_leader_epoch(known.leader_epoch.0)
+            .with_replica_nodes(brokers::ids(&known.replicas))
+            .with_isr_nodes(brokers::ids(&known.isr))
+            .with_eligible_leader_replicas(Some(brokers::ids(&known.elr)))
+            .with_last_known_elr(Some(brokers::ids(&known.last_known_elr)))
+            .with_offline_replicas(brokers::offline(context, known))
     };
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(wire_name(&topic.name)))

@@ -238,7 +238,13 @@ impl Fetcher {
             };
             // A client that has batches of an epoch which never was has another log than this one.
             let found = found.and_then(|topic| match *last_epoch {
-                epoch if epoch > 0 => Err(ErrorCode::OffsetOutOfRange),
+                epoch
+                    if topic
+                        .partition(PartitionIndex(*index))
+                        .is_some_and(|known| epoch > known.leader_epoch.0) =>
+                {
+                    Err(ErrorCode::OffsetOutOfRange)
+                }
                 _ => Ok(topic),
             });
             let partition = match found {

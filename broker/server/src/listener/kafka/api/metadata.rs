@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use highwater_core::metadata::Topic;
+use highwater_core::metadata::{Partition, Topic};
 use highwater_proto::{ErrorCode, TopicId};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::listener::error_map::Coded;
+use crate::listener::kafka::brokers::{self, Reachable};
 use crate::listener::kafka::{Context, operations};
 
 /// Carries the request out.
@@ -21,7 +22,6 @@ pub(in crate::listener::kafka) async fn handle(
     request: MetadataRequest,
     version: i16,
 ) -> MetadataResponse {
-    let id = BrokerId(context.services.config().broker_id.0);
     let operations = Operations::asked_by(&request, version);
     let topics = match request.topics {
         // In version 0 an empty list means all topics; later that is null, and an empty list means none.
@@ -41,13 +41,17 @@ pub(in crate::listener::kafka) async fn handle(
             topics
         }
     };
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(id)
-        .with_host(StrBytes::from_string(context.advertised.host.clone()))
-        .with_port(i32::from(context.advertised.port));
+    let broker = |broker: Reachable| {
+        let rack = if version >= 1 { broker.rack } else { None };
+        MetadataResponseBroker::default()
+            .with_node_id(broker.id)
+            .with_host(broker.host)
+            .with_port(broker.port)
+            .with_rack(rack)
+    };
     let response = MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_controller_id(id)
+        .with_brokers(context.brokers().into_iter().map(broker).collect())
+        .with_controller_id(context.controller())
         .with_topics(topics)
         .with_cluster_id(Some(StrBytes::from_string(context.services.config().cluster_name.clone())));
     if (8..=10).contains(&version) {
@@ -110,19 +114,24 @@ async fn one(
 }
 
 fn found(context: &Context, topic: &Topic, operations: &Operations) -> MetadataResponseTopic {
-    let id = BrokerId(context.services.config().broker_id.0);
-    let partition = |index| {
+    let partition = |(index, partition): (i32, &Partition)| {
+        let code = match partition.leader {
+            Some(_) => ErrorCode::None,
+            None => ErrorCode::LeaderNotAvailable,
+        };
         MetadataResponsePartition::default()
+            .with_error_code(code.number())
             .with_partition_index(index)
-            .with_leader_id(id)
-            .with_leader_epoch(0)
-            .with_replica_nodes(vec![id])
-            .with_isr_nodes(vec![id])
+            .with_leader_id(BrokerId(partition.leader.map_or(-1, |id| id.0)))
+            .with_leader_epoch(partition.leader_epoch.0)
+            .with_replica_nodes(brokers::ids(&partition.replicas))
+            .with_isr_nodes(brokers::ids(&partition.isr))
+            .with_offline_replicas(brokers::offline(context, partition))
     };
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
         .with_topic_id(Uuid::from_bytes(topic.id.0))
-        .with_partitions((0..topic.partition_count()).map(partition).collect())
+        .with_partitions((0..).zip(&topic.partitions).map(partition).collect())
         .with_topic_authorized_operations(operations.topic)
 }
 

@@ -194,7 +194,8 @@ async fn sizes_of_partitions_with_records_are_there_after_a_restart() {
     broker.stop().await.unwrap();
     let broker = Broker::start(config).await.unwrap();
     let advertised = Arc::new(Advertised { host: "kafka.example".to_owned(), port: 9092 });
-    let context = Context { services: Arc::clone(broker.services()), advertised };
+    let context =
+        Context { services: Arc::clone(broker.services()), advertised, listener: Arc::from("kafka-0") };
     let bench = Bench { _directory, broker, context };
     assert_eq!(log_dirs(&bench, 4, None).await.topics, before);
 }

@@ -35,7 +35,8 @@ async fn bench_with(change: impl FnOnce(&mut BrokerConfig)) -> Bench {
     change(&mut config);
     let broker = Broker::start(config).await.unwrap();
     let advertised = Arc::new(Advertised { host: "kafka.example".to_owned(), port: 9092 });
-    let context = Context { services: Arc::clone(broker.services()), advertised };
+    let context =
+        Context { services: Arc::clone(broker.services()), advertised, listener: Arc::from("kafka-0") };
     Bench { _directory: directory, broker, context }
 }
 

@@ -1,0 +1,25 @@
+//! The controller and its brokers.
+//!
+//! On the node that leads Raft, one loop decides everything ([`decisions`]): it takes what was asked, decides each request
+//! against the image that the ones before it would make, proposes all of it as one entry and answers when that is applied.
+//! Heartbeats are heard there, and in no log; whoever is not heard is fenced. On every broker, [`Control`] finds that node
+//! and asks it, [`life`] registers the broker and keeps its lease, [`duties`] gives partitions their parts as the image
+//! says, and [`in_sync`] asks for changes of in-sync replicas on behalf of its leaders.
+//!
+//! Every decision is a commit of Raft (M-63), and every request of a broker names its life (M-61).
+
+mod control;
+mod decisions;
+pub(crate) mod duties;
+pub(crate) mod in_sync;
+pub(crate) mod life;
+mod request;
+mod service;
+mod transport;
+
+pub(crate) use control::Control;
+pub use control::SubmitError;
+pub(crate) use decisions::{Decider, Timing};
+pub use life::LifeFailure;
+pub(crate) use service::BrokerService;
+pub(crate) use transport::PeerTransport;

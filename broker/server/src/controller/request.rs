@@ -1,0 +1,86 @@
+//! What brokers ask of the controller over the network, as JSON.
+
+use highwater_core::metadata::{Command, Outcome, Refusal};
+use highwater_proto::{BrokerEpoch, BrokerId};
+use serde::{Deserialize, Serialize};
+
+/// A request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// A change of the metadata.
+    Submit(Command),
+    /// A broker is alive.
+    Heartbeat {
+        /// Which.
+        broker: BrokerId,
+        /// In which life.
+        epoch: BrokerEpoch,
+    },
+    /// A change of the nodes of Raft.
+    Members(Members),
+}
+
+/// A change of Raft's nodes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Members {
+    /// A node is to hear everything, without a vote.
+    AddLearner {
+        /// Its id.
+        id: BrokerId,
+        /// Where its peers reach it.
+        address: String,
+    },
+    /// A learner that has caught up is to vote.
+    AddVoter {
+        /// Its id.
+        id: BrokerId,
+    },
+    /// A voter is to vote no more, and stays as a learner.
+    RemoveVoter {
+        /// Its id.
+        id: BrokerId,
+    },
+    /// A node leaves.
+    Remove {
+        /// Its id.
+        id: BrokerId,
+    },
+    /// A broker leaves for good: it must hold nothing.
+    RemoveBroker {
+        /// Its id.
+        id: BrokerId,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// It was decided.
+    Decided {
+        /// Everything up to here must be applied to see it.
+        index: u64,
+        /// What came of it.
+        result: Result<Outcome, Refusal>,
+    },
+    /// The broker is known to be alive.
+    Alive {
+        /// Whether it may lead and be in sync.
+        fenced: bool,
+    },
+    /// The heartbeat came from an earlier life, or from nobody who is registered.
+    Stale,
+    /// The nodes changed.
+    Changed,
+    /// The nodes stay as they are.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Another node leads, perhaps this one. Nothing was done.
+    NotController {
+        /// Who leads and where.
+        leader: Option<(BrokerId, String)>,
+    },
+    /// The lead was lost on the way: it may or may not have been done.
+    Unknown,
+}

@@ -1,0 +1,76 @@
+//! What this broker does for others: Raft, control, and feeding followers.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
+use tokio::net::TcpStream;
+
+use super::Control;
+use crate::partition::Partition;
+use crate::peer::{DialError, Hello, Kind, PeerService, Purpose, dial};
+use crate::replication::{Find, lead};
+use crate::service::Services;
+
+/// To see whether a broker's process is gone takes so long at most.
+const PROBE_WAIT: Duration = Duration::from_millis(500);
+
+/// The service of a broker; what it needs may not be there yet while the broker starts.
+pub(crate) struct BrokerService {
+    pub(crate) control: Control,
+    pub(crate) services: Weak<Services>,
+}
+
+impl PeerService for BrokerService {
+    fn call(&self, _: &Hello, kind: Kind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let control = self.control.clone();
+        Box::pin(async move {
+            match kind {
+                Kind::Raft => Ok(control.raft().handle(body).await),
+                Kind::Control => {
+                    let request = serde_json::from_slice(&body)
+                        .map_err(|error| format!("the request cannot be read: {error}"))?;
+                    let answer = control.answer(request).await;
+                    Ok(serde_json::to_vec(&answer).expect("an answer is plain data").into())
+                }
+            }
+        })
+    }
+
+    fn feed(&self, from: Hello, stream: TcpStream) -> BoxFuture<'static, ()> {
+        let services = self.services.clone();
+        Box::pin(async move {
+            let Some(follower) = from.from.map(BrokerId) else { return };
+            let find: Arc<Find> = Arc::new(move |id| find(services.clone(), id));
+            lead(stream, follower, BrokerEpoch(from.broker_epoch), find).await;
+        })
+    }
+
+    fn left(&self, from: &Hello) {
+        let Some(broker) = from.from.map(BrokerId) else { return };
+        let control = self.control.clone();
+        if !control.status().is_leader {
+            return;
+        }
+        let address = self
+            .services
+            .upgrade()
+            .and_then(|services| Some(services.metadata.image().broker(broker)?.endpoints.peer.clone()));
+        let Some(address) = address else { return };
+        // A process that ended is missed at once: nobody listens where it was.
+        tokio::spawn(async move {
+            let identity = control.peers().identity();
+            let probe = dial(identity, Purpose::Control, Some(broker), &address, PROBE_WAIT).await;
+            if matches!(probe, Err(DialError::Nobody { .. })) {
+                tracing::warn!(%broker, address, "nobody listens at the broker's address: its process has ended");
+                control.decider().gone(broker);
+            }
+        });
+    }
+}
+
+fn find(services: Weak<Services>, id: TopicPartition) -> BoxFuture<'static, Option<Arc<Partition>>> {
+    Box::pin(async move { services.upgrade()?.partition(id).await.ok() })
+}

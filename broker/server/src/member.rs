@@ -1,0 +1,188 @@
+//! This broker as a member of its cluster, put together in the order in which the parts need each other: identity, data,
+//! Raft, controller, peers; then it registers, takes up its partitions and is let in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_core::metadata::{Command, Endpoints, LastStop};
+use highwater_env::Clock;
+use highwater_log::LastShutdown;
+use highwater_proto::BrokerId;
+use highwater_raft_store::{RaftConfig, RaftNode};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Environment, StartError};
+use crate::config::BrokerConfig;
+use crate::controller::duties::{Duties, duty};
+use crate::controller::life::{self, Life};
+use crate::controller::{BrokerService, Control, Decider, LifeFailure, PeerTransport, Timing, in_sync};
+use crate::metadata::{MetadataMachine, MetadataStore};
+use crate::metrics::Metrics;
+use crate::partition::PartitionTable;
+use crate::peer::{self, Identity, Peers};
+use crate::replication::Following;
+use crate::service::{ProducerIds, Services};
+
+/// Where Raft keeps its log, in the data directory.
+const RAFT_DIRECTORY: &str = "raft";
+/// The last word of a broker that stops waits no longer than this for the controller.
+const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
+
+/// A member of a cluster, perhaps the only one.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) services: Arc<Services>,
+}
+
+/// Starts everything but the listeners for clients. Returns when the broker may serve.
+///
+/// # Errors
+/// [`StartError`].
+pub(crate) async fn start(
+    environment: Environment,
+    config: BrokerConfig,
+    listener: TcpListener,
+    endpoints: Endpoints,
+    stop: CancellationToken,
+) -> Result<Member, StartError> {
+    let config = Arc::new(config);
+    let identity = Identity::new(config.cluster_name.clone(), config.broker_id);
+    let (store, machine) = MetadataStore::new();
+    let (partitions, past) = open(&environment, &config, &store, &identity).await?;
+    let peers = Peers::new(Arc::clone(&identity));
+    let raft = start_raft(&environment, &config, machine, &peers).await?;
+    let cluster = &config.cluster;
+    let timing = Timing { heartbeat: cluster.heartbeat_interval, session: cluster.session_timeout };
+    let Environment { disk, clock, random } = environment;
+    let seams = (Arc::clone(&clock), Arc::clone(&random));
+    let decider =
+        Decider::start(raft.clone(), store.clone(), Arc::clone(&config), seams, timing, stop.clone());
+    let control = Control::new(raft.clone(), decider, peers);
+    let services = Arc::new(Services {
+        config: Arc::clone(&config),
+        metadata: store.clone(),
+        control: control.clone(),
+        identity: Arc::clone(&identity),
+        metrics: Arc::clone(&partitions.surroundings().metrics),
+        partitions,
+        producer_ids: ProducerIds::default(),
+        clock: Arc::clone(&clock),
+    });
+    let service = BrokerService { control: control.clone(), services: Arc::downgrade(&services) };
+    tokio::spawn(peer::serve(listener, Arc::clone(&identity), Arc::new(service), stop.clone()));
+    if !raft.is_initialized().await {
+        let mut voters = cluster.voters.clone();
+        voters.entry(config.broker_id).or_insert_with(|| endpoints.peer.clone());
+        let voters = voters.into_iter().map(|(id, address)| (id.0 as u64, address));
+        raft.initialize(voters.collect()).await?;
+    }
+    let disk_id = services.partitions.directory().meta().disk_id.clone();
+    let registration =
+        life::registration(config.broker_id, disk_id, past, endpoints, cluster.rack.clone(), &*random);
+    let mut life = Life {
+        control: control.clone(),
+        store: store.clone(),
+        identity: Arc::clone(&identity),
+        lease: Arc::clone(&services.partitions.surroundings().lease),
+        clock: Arc::clone(&clock),
+        disk,
+        data_dir: config.data_dir.clone(),
+        timing,
+        registration,
+    };
+    life.register(&*random, &stop).await?;
+    take_part(&services, clock, life, stop).await?;
+    Ok(Member { services })
+}
+
+/// Takes up the partitions, and waits until the broker is let in.
+async fn take_part(
+    services: &Arc<Services>,
+    clock: Arc<dyn Clock>,
+    life: Life,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let image_of = services.metadata.clone();
+    let address = move |id: BrokerId| Some(image_of.image().broker(id)?.endpoints.peer.clone());
+    let identity = Arc::clone(&services.identity);
+    let following = Following::new(Arc::clone(&identity), clock, Arc::new(address), stop.clone());
+    let mut duties = Duties::new(services, Arc::new(following));
+    duties.carry_out().await;
+    services.partitions.report_strays(&services.image());
+    let mut carried = duties.carried();
+    tokio::spawn(duties.run(stop.clone()));
+    let attention = Arc::clone(&services.partitions.surroundings().attention);
+    let (control, store) = (services.control.clone(), services.metadata.clone());
+    tokio::spawn(in_sync::keep(attention, control, store, identity, stop.clone()));
+    let (serving, served) = oneshot::channel();
+    tokio::spawn(life.keep(serving, stop));
+    served.await.map_err(|_| LifeFailure::Stopped)?;
+    // What it leads now that it was let in, it leads when the first client comes.
+    let newest = *services.metadata.applied().borrow();
+    carried.wait_for(|carried| *carried >= newest).await.map_err(|_| LifeFailure::Stopped)?;
+    Ok(())
+}
+
+type Past = (Option<highwater_proto::BrokerEpoch>, LastStop);
+
+/// Opens the data directory, and reads what it says of the broker's last life.
+async fn open(
+    environment: &Environment,
+    config: &Arc<BrokerConfig>,
+    store: &MetadataStore,
+    identity: &Arc<Identity>,
+) -> Result<(Arc<PartitionTable>, Past), StartError> {
+    let (environment, config) = (environment.clone(), Arc::clone(config));
+    let (store, identity) = (store.clone(), Arc::clone(identity));
+    let opening = move || {
+        let duty_of = Box::new(move |id| duty(&store.image(), &identity, id));
+        let metrics = Arc::new(Metrics::new());
+        let partitions = PartitionTable::open(&environment, &config, &metrics, duty_of)?;
+        let last_epoch = life::read_epoch(&*environment.disk, &config.data_dir)
+            .map_err(|error| StartError::Read { path: config.data_dir.join("broker.epoch"), error })?;
+        let last_stop = match partitions.directory().last_shutdown() {
+            LastShutdown::Clean => LastStop::Clean,
+            LastShutdown::Unclean => LastStop::Unclean,
+        };
+        Ok((Arc::new(partitions), (last_epoch, last_stop)))
+    };
+    tokio::task::spawn_blocking(opening).await.expect("opening does not panic")
+}
+
+async fn start_raft(
+    environment: &Environment,
+    config: &BrokerConfig,
+    machine: MetadataMachine,
+    peers: &Arc<Peers>,
+) -> Result<RaftNode, StartError> {
+    let id = u64::try_from(config.broker_id.0).unwrap_or(0);
+    let raft = RaftConfig::new(id, config.cluster_name.clone(), config.data_dir.join(RAFT_DIRECTORY));
+    let transport = Arc::new(PeerTransport(Arc::clone(peers)));
+    Ok(RaftNode::start(raft, Arc::clone(&environment.disk), machine, transport).await?)
+}
+
+impl Member {
+    /// Lets others lead what this broker leads, partitions and Raft alike.
+    pub(crate) async fn step_back(&self, patience: Duration) {
+        let services = &self.services;
+        if services.image().brokers().count() < 2 {
+            return;
+        }
+        let (broker, epoch) = (services.identity.id(), services.identity.epoch());
+        let command = Command::ControlledShutdown { broker, epoch };
+        match services.control.submit(command, patience.min(STEP_BACK_WAIT)).await {
+            Ok(outcome) => tracing::info!(?outcome, "others lead now"),
+            Err(error) => {
+                tracing::warn!(%error, "could not hand leadership over; others will miss this broker")
+            }
+        }
+        let status = services.control.status();
+        let next = status.voters.keys().filter(|id| **id != status.id);
+        let next = next.max_by_key(|id| status.replication.get(id).copied().flatten());
+        if let Some(next) = next.copied().filter(|_| status.is_leader) {
+            let _ = services.control.raft().transfer_leader(next).await;
+        }
+    }
+}
