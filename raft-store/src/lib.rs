@@ -11,6 +11,25 @@
 //! * applied index, membership and data of the state machine are one unit, in memory and in each snapshot file.
 //!
 //! What it must not know: topics, partitions, or any other content of the entries it stores.
+//!
+//! # Traps of Raft, and of openraft, and what keeps us out of them
+//!
+//! | trap | kept out by | test |
+//! |---|---|---|
+//! | a commit without a quorum; a stale membership after a snapshot | openraft of the 0.10 line, pinned | `storm`, `members` |
+//! | a new leader's first entry is not flushed and what it committed is gone after a restart | callbacks only after the sync | `three_nodes_that_lose_power_together_..` |
+//! | a higher vote that was only seen counts as given; a vote is forgotten and given twice | both copies are synced before `save_vote` returns | `after_a_power_cut_at_any_call_..`, `a_vote_with_one_rotten_copy_..` |
+//! | entries of a term are durable before the vote of that term | one thread, one queue, in order | `after_a_power_cut_at_any_call_..` |
+//! | replies before the flush, completions out of order | group commit on the same thread, reported in order | `after_a_power_cut_at_any_call_..` |
+//! | a leader that restarts still leads, with an older state | no leader restore; `is_leader` only after an entry of its own term was applied; `committed` is kept | `a_sole_voter_leads_..` |
+//! | a read by lease after the lead was handed over | `linearize` asks a majority each time | `when_the_leader_is_cut_off_..` |
+//! | acknowledgements that outlive a log that was taken back | log reversion is never allowed: a damaged log refuses to start | `damage`, `starting` |
+//! | a snapshot that is not what was taken | checksums, and the state's digest after each restore | `a_state_that_comes_back_different_..`, `formats` |
+//! | a purged log and a follower behind it | a snapshot, and its entries count as purged | `a_follower_that_missed_a_purge_..` |
+//! | a purged log without its snapshot is taken for an empty state | compared at the start | `a_missing_snapshot_is_not_..` |
+//! | a node without the leader disturbs it with ever higher terms | pre-vote | `a_removed_voter_that_was_not_told_..`, `a_follower_that_was_cut_off_..` |
+//! | an empty disk under an old id, or another node's disk | `identity`; requests name their target and cluster | `a_missing_identity_is_not_..`, `what_is_not_for_this_node_..` |
+//! | a failed sync is tried again and succeeds | the first error stops the node; what is not known to be durable is written again at the next start | `any_call_that_fails_..` |
 
 mod codec;
 mod config;

@@ -111,6 +111,13 @@ impl Machine {
     }
 }
 
+/// Lets no snapshot be written any more; waits for one that is.
+pub(crate) async fn close(machine: &Machine) {
+    let snapshots = Arc::clone(&machine.snapshots);
+    // The only error is that the runtime ends, and with it what could still write.
+    let _ = tokio::task::spawn_blocking(move || snapshots.close()).await;
+}
+
 /// Does what waits for the disk elsewhere.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?

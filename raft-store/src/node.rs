@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::incoming::Incoming;
 use crate::log::{IoThread, LogStore};
-use crate::machine::{Machine, StateMachine};
+use crate::machine::{self, Machine, StateMachine};
 use crate::network::Network;
 use crate::start::{self, Opened, StartError};
 use crate::status::RaftStatus;
@@ -254,6 +254,7 @@ impl RaftNode {
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "the raft node ended badly");
         }
+        machine::close(&self.machine).await;
         if let Some(thread) = self.thread.lock().await.take() {
             thread.stop().await;
         }

@@ -108,7 +108,14 @@ pub(crate) struct Snapshots {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     /// Also held while a file is published or read, so that none goes while it is read.
-    current: Mutex<Option<Current>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    current: Option<Current>,
+    /// The directory is about to be let go: another node may open it.
+    closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -146,24 +153,34 @@ impl Snapshots {
             disk.remove_file(&path).map_err(at(&path))?;
         }
         disk.sync_dir(directory).map_err(at(directory))?;
-        Ok(Snapshots { disk, directory: directory.to_owned(), current: Mutex::new(current) })
+        Ok(Snapshots {
+            disk,
+            directory: directory.to_owned(),
+            held: Mutex::new(Held { current, closed: false }),
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log id of the current snapshot.
     pub(crate) fn last_log_id(&self) -> Option<LogId> {
-        self.lock().as_ref().and_then(|current| current.meta.last_log_id)
+        self.lock().current.as_ref().and_then(|current| current.meta.last_log_id)
     }
 
     /// The current snapshot. Waits for the disk.
     pub(crate) fn load(&self) -> io::Result<Option<(SnapshotMeta, Image)>> {
-        let current = self.lock();
-        let Some(Current { name, .. }) = &*current else { return Ok(None) };
+        let held = self.lock();
+        let Some(Current { name, .. }) = &held.current else { return Ok(None) };
         let found = read(&*self.disk, &self.directory.join(name))?;
         found.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Waits for a snapshot that is being published, and lets none follow: a snapshot that was under way when the node
+    /// stopped must not change a directory that is another's by then.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
     }
 
     /// Makes a snapshot the current one, unless the current one is as new. Waits for the disk. `before_naming` runs when
@@ -174,9 +191,12 @@ impl Snapshots {
         image: &Image,
         before_naming: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut current = self.lock();
-        let held = current.as_ref().and_then(|current| current.meta.last_log_id);
-        let (Some(id), true) = (&meta.last_log_id, meta.last_log_id > held) else {
+        let mut held = self.lock();
+        if held.closed {
+            return Err(io::Error::other("the node has stopped"));
+        }
+        let newest = held.current.as_ref().and_then(|current| current.meta.last_log_id);
+        let (Some(id), true) = (&meta.last_log_id, meta.last_log_id > newest) else {
             // The same snapshot again, or an older one than we have: there is nothing to keep.
             return before_naming();
         };
@@ -192,7 +212,7 @@ impl Snapshots {
         drop(file);
         before_naming()?;
         files::finish(&*self.disk, &self.directory, &new)?;
-        let old = current.replace(Current { name: new, meta: meta.clone() });
+        let old = held.current.replace(Current { name: new, meta: meta.clone() });
         if let Some(old) = old {
             self.disk.remove_file(&self.directory.join(old.name))?;
         }

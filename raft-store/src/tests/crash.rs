@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::model::{self, State, Step};
-use super::snoop::{Snoop, Watch};
+use super::snoop::{Moment, Snoop, Watch};
 use crate::StartError;
 use crate::log::LogStore;
 use crate::types::{LogId, Vote};
@@ -291,4 +291,52 @@ async fn any_call_that_fails_stops_the_log_and_loses_nothing_that_was_acknowledg
         }
         assert!(nth > 60, "the script makes many calls: {nth}");
     }
+}
+
+/// What power cuts in the middle of something leave, and what recovery makes of it.
+async fn torn() -> Vec<(Arc<SimDisk>, State)> {
+    let watch = Arc::new(Watch::new(1));
+    let snoop = Snoop { disk: SimDisk::new(11), watch: Arc::clone(&watch) };
+    let disk: Arc<dyn Disk> = Arc::new(snoop);
+    let (store, thread, first) = model::start(&disk).expect("an empty disk");
+    let mut driver = Driver { store, watch: Arc::clone(&watch), states: vec![first], committed: vec![None] };
+    for ask in script() {
+        driver.carry_out(&ask).await.expect("nothing fails");
+    }
+    thread.stop().await;
+    let moments = std::mem::take(&mut *watch.moments.lock().expect("no panic"));
+    let unsettled = moments.into_iter().filter(|moment| moment.acknowledged < moment.issued).step_by(4);
+    let recover = |moment: Moment| {
+        // Nothing of an image is unsynced, so its image is the same again.
+        let copy = moment.image.crash_image(1);
+        let state = check(&copy, &driver, moment.acknowledged, moment.issued);
+        (moment.image, state)
+    };
+    unsettled.map(recover).collect()
+}
+
+#[tokio::test]
+async fn a_start_that_fails_at_any_call_can_be_tried_again() {
+    let mut failures = 0;
+    for (torn, state) in torn().await {
+        for nth in 1.. {
+            let image = torn.crash_image(nth);
+            image.inject(Fault { call: None, nth, kind: FaultKind::Io });
+            let disk: Arc<dyn Disk> = image.clone();
+            match model::recover(&disk) {
+                Ok(_) if image.faults_fired() == 0 => break,
+                Ok(_) => panic!("a call failed and nobody minded"),
+                Err(error) => {
+                    assert!(matches!(error, StartError::Io { .. }), "a failed call is no damage: {error}");
+                }
+            }
+            failures += 1;
+            image.clear_faults();
+            image.kill_process();
+            assert_eq!(State::of(&model::recover(&disk).expect("it can be tried again")), state);
+            image.crash();
+            assert_eq!(State::of(&model::recover(&disk).expect("and again")), state);
+        }
+    }
+    assert!(failures > 100, "a start makes many calls: {failures}");
 }
