@@ -28,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) id: u64,
     pub(crate) cluster: u32,
+    /// How long entries may take to be durable on the other side.
+    pub(crate) append_timeout: Duration,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -35,7 +37,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Connection {
         let envelope = Envelope { from: self.id, to: target, cluster: self.cluster };
-        Connection { transport: Arc::clone(&self.transport), envelope, address: node.addr.clone() }
+        let (transport, append_timeout) = (Arc::clone(&self.transport), self.append_timeout);
+        Connection { transport, envelope, address: node.addr.clone(), append_timeout }
     }
 }
 
@@ -44,6 +47,7 @@ pub(crate) struct Connection {
     transport: Arc<dyn Transport>,
     envelope: Envelope,
     address: String,
+    append_timeout: Duration,
 }
 
 impl Connection {
@@ -82,8 +86,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        let action = RPCTypes::AppendEntries;
-        match self.call(action, Request::Append(rpc), option.soft_ttl()).await? {
+        // openraft allows a heartbeat's interval. A disk may take longer, and then all would be sent once more.
+        let least = if rpc.entries.is_empty() { Duration::ZERO } else { self.append_timeout };
+        let timeout = option.soft_ttl().max(least);
+        match self.call(RPCTypes::AppendEntries, Request::Append(rpc), timeout).await? {
             Response::Append(response) => Ok(response),
             _ => Err(unexpected()),
         }

@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use highwater_raft_store::{LinearizeError, ProposeError, Proposed};
 use support::{Cluster, address, until};
@@ -19,8 +21,8 @@ async fn a_sole_voter_leads_answers_and_comes_back_with_all_it_acknowledged() {
     cluster.disks[&1].crash();
     // With an election timeout of an hour, only a vote asked for at once can make it leader.
     cluster.tune = |config| {
-        config.election_min = std::time::Duration::from_secs(3600);
-        config.election_max = std::time::Duration::from_secs(7200);
+        config.election_min = Duration::from_secs(3600);
+        config.election_max = Duration::from_secs(7200);
     };
     let node = cluster.start(1).await.unwrap();
     assert!(node.is_initialized().await);
@@ -108,5 +110,19 @@ async fn a_payload_over_the_limit_is_refused_with_both_numbers() {
     let cluster = Cluster::of(1, |config| config.payload_bytes_max = 10).await;
     let refused = cluster.leader().await.propose(vec![b'='; 11]).await;
     assert_eq!(refused, Err(ProposeError::TooLarge { bytes: 11, bytes_max: 10 }));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn entries_that_take_longer_than_a_heartbeat_are_not_sent_again_and_again() {
+    let cluster = Cluster::of(3, |_| {}).await;
+    let index = cluster.put("a", "1").await;
+    cluster.converge(index).await;
+    *cluster.net.large_takes.lock().unwrap() = Duration::from_millis(250);
+    let index = cluster.put("a", &"x".repeat(20_000)).await;
+    cluster.converge(index).await;
+    // Once for each follower; once more if one was just about to be sent something else.
+    let sent = cluster.net.large.load(Ordering::Relaxed);
+    assert!((2..=4).contains(&sent), "sent {sent} times");
     cluster.shutdown().await;
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub struct Net {
     cut: Mutex<BTreeSet<u64>>,
     /// How often each node asked for pre-votes.
     pre_votes: Mutex<BTreeMap<u64, u64>>,
+    /// Requests over 10,000 bytes, and how long each takes.
+    pub large: AtomicU64,
+    pub large_takes: Mutex<Duration>,
 }
 
 impl Net {
@@ -99,7 +103,15 @@ impl Transport for Wire {
                 return Err(unreachable("cut"));
             }
             let node = node.ok_or_else(|| unreachable("down"))?;
-            let answer = tokio::time::timeout(timeout, node.handle(request)).await;
+            let delay = *self.net.large_takes.lock().unwrap();
+            let answered = async {
+                if request.len() > 10_000 {
+                    self.net.large.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(delay).await;
+                }
+                node.handle(request).await
+            };
+            let answer = tokio::time::timeout(timeout, answered).await;
             // The way back is cut with the way there.
             if is_cut() {
                 return Err(TransportError::Timeout);
