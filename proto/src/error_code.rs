@@ -95,6 +95,9 @@ error_codes! {
     UnsupportedCompressionType = 76, Never, "the codec is not supported here";
     OffsetNotAvailable = 78, Retriable, "the leader does not know its latest offset yet";
     PreferredLeaderNotAvailable = 80, Never, "the preferred leader is not available";
+    EligibleLeadersNotAvailable = 83, Never, "none of the replicas that may lead is there";
+    ElectionNotNeeded = 84, Never, "the right replica leads already";
+    NoReassignmentInProgress = 85, Never, "no move of this partition is under way";
     InvalidRecord = 87, Never, "a record breaks a rule of the topic";
     UnstableOffsetCommit = 88, Retriable, "offsets are still pending in a transaction";
     ThrottlingQuotaExceeded = 89, Retriable, "a quota is used up";

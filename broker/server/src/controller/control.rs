@@ -142,7 +142,28 @@ impl Control {
             Request::Submit(command) => self.decider.submit(command).await,
             Request::Heartbeat { broker, epoch } => self.decider.heartbeat(broker, epoch).await,
             Request::Members(members) => self.change(members).await,
+            Request::Nodes if !self.status().is_leader => Answer::NotController { leader: None },
+            Request::Nodes => {
+                let nodes = self.status().replication.into_iter();
+                let known = |(id, matched)| Some((BrokerId(i32::try_from(id).ok()?), matched));
+                Answer::Nodes(nodes.filter_map(known).collect())
+            }
+            Request::Describe(_) => {
+                Answer::Refused { reason: "a partition's leader is asked, and not the controller".to_owned() }
+            }
         }
+    }
+
+    /// Asks the controller what only it knows.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub(crate) async fn ask_controller(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Answer, SubmitError> {
+        self.ask(&request, patience, true).await
     }
 
     async fn ask(

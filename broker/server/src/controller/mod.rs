@@ -21,5 +21,6 @@ pub(crate) use control::Control;
 pub use control::SubmitError;
 pub(crate) use decisions::{Decider, Timing};
 pub use life::LifeFailure;
+pub(crate) use request::{Answer, Members, Request};
 pub(crate) use service::BrokerService;
 pub(crate) use transport::PeerTransport;

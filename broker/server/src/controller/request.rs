@@ -1,8 +1,12 @@
 //! What brokers ask of the controller over the network, as JSON.
 
+use std::collections::BTreeMap;
+
 use highwater_core::metadata::{Command, Outcome, Refusal};
-use highwater_proto::{BrokerEpoch, BrokerId};
+use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use serde::{Deserialize, Serialize};
+
+use crate::service::PartitionDetails;
 
 /// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,6 +22,10 @@ pub(crate) enum Request {
     },
     /// A change of the nodes of Raft.
     Members(Members),
+    /// Not for the controller: what a leader knows of its partitions.
+    Describe(Vec<TopicPartition>),
+    /// What the controller knows of the nodes of Raft.
+    Nodes,
 }
 
 /// A change of Raft's nodes.
@@ -81,6 +89,10 @@ pub(crate) enum Answer {
         /// Who leads and where.
         leader: Option<(BrokerId, String)>,
     },
+    /// What this broker knows of the partitions, in the order of the request; `None` for those that it cannot serve.
+    Described(Vec<Option<PartitionDetails>>),
+    /// The last entry of the metadata log that each node is known to have.
+    Nodes(BTreeMap<BrokerId, Option<u64>>),
     /// The lead was lost on the way: it may or may not have been done.
     Unknown,
 }

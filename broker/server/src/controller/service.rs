@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use tokio::net::TcpStream;
 
-use super::Control;
+use super::{Answer, Control, Request};
 use crate::partition::Partition;
 use crate::peer::{DialError, Hello, Kind, PeerService, Purpose, dial};
 use crate::replication::{Find, lead};
@@ -25,14 +25,20 @@ pub(crate) struct BrokerService {
 
 impl PeerService for BrokerService {
     fn call(&self, _: &Hello, kind: Kind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let control = self.control.clone();
+        let (control, services) = (self.control.clone(), self.services.clone());
         Box::pin(async move {
             match kind {
                 Kind::Raft => Ok(control.raft().handle(body).await),
                 Kind::Control => {
                     let request = serde_json::from_slice(&body)
                         .map_err(|error| format!("the request cannot be read: {error}"))?;
-                    let answer = control.answer(request).await;
+                    let answer = match request {
+                        Request::Describe(ids) => {
+                            let services = services.upgrade().ok_or("this broker is stopping")?;
+                            Answer::Described(services.describe_here(&ids).await)
+                        }
+                        request => control.answer(request).await,
+                    };
                     Ok(serde_json::to_vec(&answer).expect("an answer is plain data").into())
                 }
             }

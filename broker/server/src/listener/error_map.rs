@@ -1,6 +1,6 @@
 //! The one place where the operations' errors become wire codes.
 
-use highwater_core::metadata::{MetadataError, PlacementError, Refusal};
+use highwater_core::metadata::{ElectionError, MetadataError, PlacementError, ReassignError, Refusal};
 use highwater_core::replication::AcksError;
 use highwater_proto::ErrorCode;
 
@@ -140,6 +140,27 @@ impl Coded for SubmitError {
             SubmitError::Refused(refusal) => refusal.code(),
             SubmitError::Impossible { .. } => ErrorCode::InvalidRequest,
             SubmitError::NoController { .. } | SubmitError::Unknown => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl Coded for ElectionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            ElectionError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ElectionError::NotNeeded { .. } => ErrorCode::ElectionNotNeeded,
+            ElectionError::PreferredNotAvailable { .. } => ErrorCode::PreferredLeaderNotAvailable,
+            _ => ErrorCode::EligibleLeadersNotAvailable,
+        }
+    }
+}
+
+impl Coded for ReassignError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            ReassignError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ReassignError::NoneUnderWay => ErrorCode::NoReassignmentInProgress,
+            _ => ErrorCode::InvalidReplicaAssignment,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The broker's use cases, one file each, without wire types: what every listener calls.
 
+mod cluster;
 mod delete_records;
 mod fetch;
 mod list_offsets;
@@ -10,6 +11,7 @@ mod producer_id;
 mod services;
 mod topics;
 
+pub use cluster::{BrokerOverview, ClusterOverview, NodeRole};
 pub use delete_records::DeleteRecordsFailure;
 pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position, Records};
 pub use highwater_core::metadata::Mode;

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use highwater_core::metadata::{
     Command, ConfigEdit, Image, MetadataError, Mode, NewTopic, Outcome, Refusal, Topic, TopicRef,
 };
 use highwater_core::settings::TopicSettings;
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{PartitionError, Services};
+use super::Services;
 use crate::controller::SubmitError;
-use crate::partition::Partition;
 
 /// A change has this long to be decided.
 const CHANGE_WAIT: Duration = Duration::from_secs(15);
@@ -37,7 +36,7 @@ pub struct TopicDetails {
 }
 
 /// A partition as its leader sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionDetails {
     /// Which one.
     pub id: TopicPartition,
@@ -60,7 +59,7 @@ pub struct PartitionDetails {
 }
 
 /// A follower as its leader sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowerDetails {
     /// Which broker.
     pub id: BrokerId,
@@ -214,26 +213,6 @@ impl Services {
         let image = self.metadata.image();
         let topic = image.topic_named(name).cloned();
         topic.ok_or_else(|| refused(MetadataError::NoSuchTopic { name: name.to_owned() }))
-    }
-
-    /// A topic with its partitions' offsets and sizes. Opens those that weren't.
-    pub async fn describe_topic(&self, topic: &Topic) -> TopicDetails {
-        let details = |(id, opened): (_, Result<Arc<Partition>, PartitionError>)| match opened {
-            Ok(partition) => partition.details(),
-            Err(error) => PartitionDetails {
-                id,
-                epoch: LeaderEpoch::UNKNOWN,
-                log_start: Offset(-1),
-                high_watermark: Offset(-1),
-                log_end: Offset(-1),
-                flushed_end: Offset(-1),
-                followers: Vec::new(),
-                size_bytes: 0,
-                offline_reason: Some(error.to_string()),
-            },
-        };
-        let partitions = self.partitions(topic.partition_ids()).map(details).collect().await;
-        TopicDetails { topic: topic.clone(), partitions }
     }
 
     pub(crate) async fn change(self: &Arc<Services>, command: Command) -> Result<Outcome, TopicFailure> {

@@ -7,11 +7,13 @@ use highwater_core::metadata::{ConfigEdit, Partition, Topic};
 use highwater_core::settings::TopicSettings;
 use highwater_proto::grpc::admin_server::Admin;
 use highwater_proto::grpc::{
-    AlterTopicConfigsRequest, Broker, ConfigDescription, ConfigEntry, CreatePartitionsRequest,
-    CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteRecordsResult, DeleteTopicsRequest, DescribeTopicsRequest, DescribeTopicsResponse, MetadataRequest,
-    MetadataResponse, PartitionDescription, PartitionMetadata, TopicDescription, TopicMetadata, TopicResult,
-    TopicResults,
+    AlterTopicConfigsRequest, Broker, ChangeBrokerRequest, ChangeBrokerResponse, ConfigDescription,
+    ConfigEntry, CreatePartitionsRequest, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsResult, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicsRequest, DescribeTopicsResponse,
+    ElectLeadersRequest, ListReassignmentsRequest, ListReassignmentsResponse, MetadataRequest,
+    MetadataResponse, PartitionDescription, PartitionMetadata, PartitionResults, ReassignRequest,
+    ReplicaDescription, TopicDescription, TopicMetadata, TopicResult, TopicResults,
 };
 use highwater_proto::{BrokerId, ErrorCode, Offset};
 use tonic::{Request, Response, Status};
@@ -204,6 +206,41 @@ impl Admin for AdminApi {
         }
         Ok(Response::new(DeleteRecordsResponse { partitions }))
     }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<DescribeClusterRequest>,
+    ) -> Result<Response<DescribeClusterResponse>, Status> {
+        Ok(Response::new(self.overview().await))
+    }
+
+    async fn elect_leaders(
+        &self,
+        request: Request<ElectLeadersRequest>,
+    ) -> Result<Response<PartitionResults>, Status> {
+        Ok(Response::new(self.elect(request.into_inner()).await))
+    }
+
+    async fn reassign(
+        &self,
+        request: Request<ReassignRequest>,
+    ) -> Result<Response<PartitionResults>, Status> {
+        Ok(Response::new(self.move_replicas(request.into_inner()).await))
+    }
+
+    async fn list_reassignments(
+        &self,
+        _: Request<ListReassignmentsRequest>,
+    ) -> Result<Response<ListReassignmentsResponse>, Status> {
+        Ok(Response::new(self.moves()))
+    }
+
+    async fn change_broker(
+        &self,
+        request: Request<ChangeBrokerRequest>,
+    ) -> Result<Response<ChangeBrokerResponse>, Status> {
+        Ok(Response::new(self.change(request.into_inner()).await))
+    }
 }
 
 impl AdminApi {
@@ -250,11 +287,23 @@ impl AdminApi {
     }
 }
 
-fn ids(brokers: &[BrokerId]) -> Vec<i32> {
+pub(super) fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|id| id.0).collect()
 }
 
 fn describe_partition(known: &Partition, details: PartitionDetails) -> PartitionDescription {
+    let replica = |id: &BrokerId| {
+        let reported = details.followers.iter().find(|follower| follower.id == *id).and_then(|it| it.ends);
+        let leads = known.leader == Some(*id);
+        let ends = if leads { Some((details.log_end, details.flushed_end)) } else { reported };
+        ReplicaDescription {
+            broker: id.0,
+            in_sync: known.isr.contains(id),
+            log_end_offset: ends.map_or(-1, |ends| ends.0.0),
+            flushed_end_offset: ends.map_or(-1, |ends| ends.1.0),
+            lag_records: ends.map_or(-1, |ends| details.log_end.0.saturating_sub(ends.0.0)),
+        }
+    };
     PartitionDescription {
         partition: details.id.partition.0,
         leader: known.leader.map_or(-1, |id| id.0),
@@ -265,7 +314,16 @@ fn describe_partition(known: &Partition, details: PartitionDetails) -> Partition
         high_watermark: details.high_watermark.0,
         log_end_offset: details.log_end.0,
         size_bytes: i64::try_from(details.size_bytes).unwrap_or(i64::MAX),
-        offline_reason: details.offline_reason.unwrap_or_default(),
+        eligible_leader_replicas: ids(&known.elr),
+        last_known_eligible_leader_replicas: ids(&known.last_known_elr),
+        partition_epoch: known.partition_epoch.0,
+        replica_states: known.replicas.iter().map(replica).collect(),
+        adding_replicas: ids(&known.adding),
+        removing_replicas: ids(&known.removing),
+        offline_reason: match known.leader {
+            Some(_) => details.offline_reason.unwrap_or_default(),
+            None => "it has no leader: none of its in-sync or eligible replicas is alive".to_owned(),
+        },
     }
 }
 

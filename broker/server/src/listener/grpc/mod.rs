@@ -4,6 +4,7 @@
 //! links with some delay.
 
 mod admin_api;
+mod cluster_api;
 mod fetch_body;
 mod fetch_stream;
 mod log_api;
