@@ -17,10 +17,8 @@ pub struct Metrics {
     pub batches_appended: Counter,
     /// Bytes of batches appended.
     pub bytes_appended: Counter,
-    /// Bytes of batches copied from leaders.
-    pub bytes_replicated: Counter,
-    /// Times that a follower cut its log below what it knew to be committed: an unclean election went before.
-    pub truncations_below_high_watermark: Counter,
+    /// What followers do.
+    pub replication: ReplicationMetrics,
     /// Batches that were there already (idempotent retries).
     pub batches_deduplicated: Counter,
     /// Batches refused, for whatever reason.
@@ -65,6 +63,27 @@ impl Default for Metrics {
     }
 }
 
+/// What followers do.
+#[derive(Debug)]
+pub struct ReplicationMetrics {
+    /// Bytes of batches copied from leaders.
+    pub bytes_copied: Counter,
+    /// Times that a follower cut its log below what it knew to be committed: an unclean election went before.
+    pub truncations_below_high_watermark: Counter,
+}
+
+impl ReplicationMetrics {
+    fn new(counter: &mut dyn FnMut(&str, &str) -> Counter) -> ReplicationMetrics {
+        ReplicationMetrics {
+            bytes_copied: counter("replication_bytes_copied", "Bytes of batches copied from leaders"),
+            truncations_below_high_watermark: counter(
+                "replication_truncations_below_high_watermark",
+                "Times that a follower cut its log below what it knew to be committed",
+            ),
+        }
+    }
+}
+
 impl Metrics {
     /// All at zero.
     #[must_use]
@@ -78,11 +97,7 @@ impl Metrics {
         };
         let batches_appended = counter("batches_appended", "Batches appended");
         let bytes_appended = counter("bytes_appended", "Bytes of batches appended");
-        let bytes_replicated = counter("bytes_replicated", "Bytes of batches copied from leaders");
-        let truncations_below_high_watermark = counter(
-            "truncations_below_high_watermark",
-            "Times that a follower cut its log below what it knew to be committed",
-        );
+        let replication = ReplicationMetrics::new(&mut counter);
         let batches_deduplicated = counter("batches_deduplicated", "Retried batches that were there already");
         let batches_refused = counter("batches_refused", "Batches refused");
         let bytes_fetched = counter("bytes_fetched", "Bytes of batches handed out");
@@ -122,8 +137,7 @@ impl Metrics {
             registry: root,
             batches_appended,
             bytes_appended,
-            bytes_replicated,
-            truncations_below_high_watermark,
+            replication,
             batches_deduplicated,
             batches_refused,
             bytes_fetched,

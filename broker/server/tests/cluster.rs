@@ -1,4 +1,5 @@
 //! Three brokers in one process: they find each other, replicate, and one takes over from another.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

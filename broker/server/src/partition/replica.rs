@@ -181,7 +181,7 @@ impl Partition {
             Truncation::To { end, below_high_watermark } => {
                 tracing::info!(partition = %self.id, %end, below_high_watermark, "the log parts ways with its leader's: cut");
                 if below_high_watermark {
-                    self.around.metrics.truncations_below_high_watermark.inc();
+                    self.around.metrics.replication.truncations_below_high_watermark.inc();
                 }
                 state.log.truncate_to(end, now_ms).map_err(Arc::new)?;
             }
@@ -235,7 +235,7 @@ impl Partition {
                 }
                 error => ReplicaError::Append(Arc::new(error)),
             })?;
-            self.around.metrics.bytes_replicated.inc_by(batch.len() as u64);
+            self.around.metrics.replication.bytes_copied.inc_by(batch.len() as u64);
         }
         let mut released = Released::default();
         self.take_words(state, from, high_watermark, log_start, &mut released)?;
