@@ -31,8 +31,8 @@ pub fn form(image: &Image, id: ClusterId, name: &str, brokers: &[BrokerId]) -> R
     if has_duplicates(&brokers) {
         return wrong("one of them is there twice");
     }
-    if brokers.iter().any(|id| id.0 < 1 || id.0 == i32::MAX) {
-        return wrong("ids are numbers from 1");
+    if brokers.iter().any(|id| id.0 < 0 || id.0 == i32::MAX) {
+        return wrong("ids are numbers from 0");
     }
     if brokers.iter().any(|id| id.0 < image.next_broker_id().0) {
         return wrong("an id was given away before");
@@ -50,6 +50,9 @@ pub fn form(image: &Image, id: ClusterId, name: &str, brokers: &[BrokerId]) -> R
 /// # Errors
 /// [`ClusterError`], and nothing changes.
 pub fn take_broker_id(image: &Image) -> Result<(Record, BrokerId), ClusterError> {
+    if image.cluster().is_none() {
+        return Err(ClusterError::NotFormed);
+    }
     let waiting = image.unregistered_ids().len();
     let id = image.next_broker_id();
     if waiting >= UNREGISTERED_IDS_MAX || id.0 == i32::MAX {

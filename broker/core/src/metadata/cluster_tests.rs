@@ -12,10 +12,11 @@ fn form_of(brokers: &[i32]) -> Command {
 #[test]
 fn a_cluster_is_formed_once_of_brokers_that_differ() {
     let mut image = Image::default();
+    assert_eq!(run(&mut image, &Command::TakeBrokerId), Err(Refusal::Cluster(ClusterError::NotFormed)));
     for (brokers, problem) in [
         (&[][..], "it has at least one"),
         (&[2, 2], "one of them is there twice"),
-        (&[0], "ids are numbers from 1"),
+        (&[-1], "ids are numbers from 0"),
     ] {
         let refused = run(&mut image, &form_of(brokers)).unwrap_err().to_string();
         assert_eq!(refused, format!("a cluster cannot be formed of the brokers {brokers:?}: {problem}"));

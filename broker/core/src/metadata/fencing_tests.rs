@@ -301,3 +301,16 @@ fn a_single_replica_of_a_topic_in_memory_comes_back_by_itself_and_an_empty_one_d
     unfence(&mut image, 1);
     assert_eq!(state(&image), (None, vec![], vec![], vec![]));
 }
+
+#[test]
+fn the_last_leader_waits_for_those_that_may_have_lost_nothing() {
+    let mut image = cluster(3);
+    topic(&mut image, &[&[1, 2, 3]], &[("durability", "replicated")]);
+    [1, 2, 3].into_iter().for_each(|broker| fence(&mut image, broker));
+    assert_eq!(state(&image), (None, vec![], vec![2, 3], vec![]));
+    lose(&mut image, 3);
+    unfence(&mut image, 3);
+    assert_eq!(state(&image), (None, vec![], vec![2], vec![3]));
+    lose(&mut image, 2);
+    assert_eq!(state(&image), (Some(3), vec![3], vec![], vec![]), "nobody is left to wait for");
+}

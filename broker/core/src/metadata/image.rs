@@ -39,7 +39,7 @@ impl Default for Image {
             cluster: None,
             metadata_version: 1,
             brokers: Arc::default(),
-            next_broker_id: 1,
+            next_broker_id: 0,
             unregistered_ids: Arc::default(),
             topics: Arc::default(),
             names: Arc::default(),

@@ -378,6 +378,9 @@ pub enum ClusterError {
         /// Its id.
         id: ClusterId,
     },
+    /// There is none yet.
+    #[error("the cluster is not formed yet, so nobody can join it")]
+    NotFormed,
     /// It needs brokers.
     #[error("a cluster cannot be formed of the brokers {brokers:?}: {problem}")]
     Brokers {
