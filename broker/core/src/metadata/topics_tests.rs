@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::testing::{cluster, context};
+use super::super::testing::{cluster, context, run};
+use super::super::{Command, Mode, Outcome, TopicRef};
 use super::*;
 
 fn topic(name: &str, partitions: i32) -> NewTopic {
@@ -124,6 +125,74 @@ fn a_topic_is_deleted_by_its_id_alone() {
 fn a_record_of_an_unknown_kind_stops_the_reader() {
     let error = Image::default().apply(1, &Record { change: None }).unwrap_err();
     assert!(error.to_string().contains("start a newer one"));
+}
+
+#[test]
+fn what_all_brokers_must_read_alike_is_written_into_the_topic() {
+    let defaults = ["durability", "min.insync.replicas", "retention.ms"].map(str::to_owned);
+    let defaults: BTreeMap<String, String> =
+        defaults.into_iter().zip(["replicated", "3", "5"].map(str::to_owned)).collect();
+    let context = Context { broker_defaults: &defaults, ..context() };
+    let mut image = cluster(3);
+    let (record, created) = create_topic(&image, context, &topic("t", 1)).unwrap();
+    image.apply(image.applied() + 1, &record).unwrap();
+    assert_eq!(configs(&image), [("durability", "replicated"), ("min.insync.replicas", "3")]);
+    assert_eq!(Some(&created), image.topic(created.id));
+    assert!(!created.acknowledges_from_disk() && created.min_insync_replicas() == 3);
+    let own = BTreeMap::from([("durability".to_owned(), "fsync".to_owned())]);
+    for record in replace_configs(&image, context, "t", &own).unwrap() {
+        image.apply(image.applied() + 1, &record).unwrap();
+    }
+    assert_eq!(configs(&image), [("durability", "fsync"), ("min.insync.replicas", "3")]);
+    let reset = BTreeMap::from([("durability".to_owned(), ConfigEdit::Reset)]);
+    for record in alter_configs(&image, context, "t", &reset).unwrap() {
+        image.apply(image.applied() + 1, &record).unwrap();
+    }
+    assert_eq!(configs(&image)[0], ("durability", "replicated"), "its default is the configuration's");
+}
+
+#[test]
+fn what_is_only_checked_changes_nothing_and_is_answered_as_if_it_were_done() {
+    let mut image = cluster(1);
+    let before = image.to_records();
+    let mode = Mode::ValidateOnly;
+    let create = Command::CreateTopic { topic: topic("t", 2), mode };
+    let Ok(Outcome::TopicCreated { topic: would_be }) = run(&mut image, &create) else { panic!("possible") };
+    assert_eq!((would_be.partition_count(), image.topic_named("t")), (2, None));
+    let wrong = Command::CreateTopic { topic: topic("t", 0), mode };
+    assert!(run(&mut image, &wrong).is_err());
+    assert_eq!(before[..before.len() - 1], image.to_records()[..before.len() - 1], "but for the last entry");
+    create(&mut image, "t", 1).unwrap();
+    let name = "t".to_owned();
+    let before = image.topic_named("t").cloned();
+    for checked in [
+        Command::AddPartitions { topic: name.clone(), total: 9, assignments: Vec::new(), mode },
+        Command::AlterConfigs {
+            topic: name.clone(),
+            edits: BTreeMap::from([("retention.ms".to_owned(), ConfigEdit::Set("7".into()))]),
+            mode,
+        },
+        Command::ReplaceConfigs {
+            topic: name,
+            configs: BTreeMap::from([("retention.ms".to_owned(), "7".to_owned())]),
+            mode,
+        },
+    ] {
+        assert_eq!(run(&mut image, &checked), Ok(Outcome::Done));
+        assert_eq!(image.topic_named("t"), before.as_ref());
+    }
+}
+
+#[test]
+fn a_deletion_tells_which_topic_went() {
+    let mut image = cluster(1);
+    let id = TopicId([1; 16]);
+    for topic in [TopicRef::Name("t".into()), TopicRef::Id(id)] {
+        create(&mut image, "t", 1).unwrap();
+        let deleted = Outcome::TopicDeleted { id, name: "t".into() };
+        assert_eq!(run(&mut image, &Command::DeleteTopic { topic: topic.clone() }), Ok(deleted));
+        assert!(run(&mut image, &Command::DeleteTopic { topic }).is_err());
+    }
 }
 
 proptest! {
