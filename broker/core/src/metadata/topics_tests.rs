@@ -156,8 +156,10 @@ fn what_is_only_checked_changes_nothing_and_is_answered_as_if_it_were_done() {
     let mut image = cluster(1);
     let before = image.to_records();
     let mode = Mode::ValidateOnly;
-    let create = Command::CreateTopic { topic: topic("t", 2), mode };
-    let Ok(Outcome::TopicCreated { topic: would_be }) = run(&mut image, &create) else { panic!("possible") };
+    let possible = Command::CreateTopic { topic: topic("t", 2), mode };
+    let Ok(Outcome::TopicCreated { topic: would_be }) = run(&mut image, &possible) else {
+        panic!("possible")
+    };
     assert_eq!((would_be.partition_count(), image.topic_named("t")), (2, None));
     let wrong = Command::CreateTopic { topic: topic("t", 0), mode };
     assert!(run(&mut image, &wrong).is_err());
