@@ -6,5 +6,6 @@ pub mod checker;
 pub mod history;
 pub mod model;
 mod process;
+pub mod sim;
 
 pub use process::{BrokerProcess, highwater_binary};

@@ -45,8 +45,9 @@ impl Bounds {
                 values: 3,
                 leader_epochs: 5,
                 partition_epochs: 10,
-                crashes: 2,
-                wipes: 1,
+                // What is only in memory is gone when all replicas that count lose it.
+                crashes: if durability == Durability::Fsync { 2 } else { 1 },
+                wipes: u8::from(durability == Durability::Fsync),
                 messages: 4,
                 metadata_lag: 3,
                 ..ci

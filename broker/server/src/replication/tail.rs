@@ -107,7 +107,8 @@ impl Tail {
         | LeaderMessage::Refused { slot, .. }) = &message;
         let slot = *slot;
         let Some(Some(followed)) = self.followed.get_mut(slot.number as usize) else { return Ok(()) };
-        if followed.round != slot.round {
+        // What follows a batch that was not taken must not be taken either: it would leave a hole.
+        if followed.round != slot.round || followed.asked.is_none() {
             return Ok(());
         }
         let heard = match message {

@@ -1,0 +1,270 @@
+//! What goes wrong, and how it is put right.
+
+use std::sync::Arc;
+
+use highwater_core::metadata::{Command, ElectionKind};
+use highwater_core::settings::Durability;
+use highwater_env::sim::{CallKind, Fault as DiskFault, FaultKind, SimDisk};
+
+use super::broker::partition_id;
+use super::events::Event;
+use super::world::World;
+use crate::history::{self, Kind, Op, Outcome, Phase};
+
+/// A fault that is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    class: &'static str,
+    detail: String,
+    undo: Undo,
+}
+
+/// What takes it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Undo {
+    Nothing,
+    Unblock(Vec<(usize, usize)>),
+    Speed(usize),
+    Control(usize),
+    Space(usize),
+    Start(usize),
+}
+
+/// The classes, each with its share.
+const CLASSES: &[(&str, u64)] = &[
+    ("power-cut", 5),
+    ("kill", 5),
+    ("power-cut-of-all", 1),
+    ("lost-disk", 1),
+    ("pause", 4),
+    ("isolation", 4),
+    ("one-way-cut", 4),
+    ("pair-cut", 4),
+    ("control-cut", 3),
+    ("slow-link", 3),
+    ("controller-fail-over", 3),
+    ("preferred-election", 2),
+    ("clock-jump", 2),
+    ("disk-full", 2),
+    ("failed-sync", 2),
+];
+
+impl World {
+    /// The next fault.
+    pub(super) fn nemesis(&mut self) {
+        if self.healed {
+            return;
+        }
+        let shares = CLASSES.iter().map(|(_, share)| share).sum();
+        let mut at = self.random.below(shares);
+        let class = CLASSES.iter().find(|(_, share)| {
+            let found = at < *share;
+            at = at.saturating_sub(*share);
+            found
+        });
+        let (class, _) = class.expect("the shares cover all");
+        let node = usize::try_from(self.random.below(self.nodes.len() as u64)).expect("an index");
+        match self.install(class, node) {
+            Some((detail, undo, lasts_ms)) => {
+                self.note_fault(class, &detail, history::Fault::Installed);
+                self.faults_installed += 1;
+                let number = self.faults_installed;
+                self.faults.insert(number, Fault { class, detail, undo });
+                self.plan_in(lasts_ms, Event::Heal { fault: number });
+            }
+            None => self.note_fault(class, "nothing to do it to", history::Fault::Skipped),
+        }
+        self.plan_in(500 + self.random.below(2500), Event::Nemesis);
+    }
+
+    /// Installs a fault: what exactly, how it is undone, and when.
+    fn install(&mut self, class: &str, node: usize) -> Option<(String, Undo, u64)> {
+        let lasts_ms = 200 + self.random.below(5000);
+        let brokers = self.nodes.len();
+        let other =
+            (node + 1 + usize::try_from(self.random.below(brokers as u64 - 1)).expect("an index")) % brokers;
+        let others = || (0..brokers).filter(|at| *at != node);
+        let name = format!("broker {node}");
+        match class {
+            "power-cut" | "kill" => {
+                self.end(node, class == "power-cut").then_some((name, Undo::Start(node), lasts_ms))
+            }
+            "power-cut-of-all" => self.cut_power_of_all(),
+            "lost-disk" => self.lose_disk(node).then_some((name, Undo::Start(node), lasts_ms)),
+            "pause" => {
+                self.nodes[node].paused_until = self.now + lasts_ms;
+                Some((name, Undo::Nothing, lasts_ms))
+            }
+            "isolation" => {
+                let ways = others().flat_map(|at| [(at, node), (node, at)]).collect();
+                Some(self.block(name, ways, lasts_ms))
+            }
+            "one-way-cut" => {
+                let inward = self.random.below(2) == 0;
+                let ways = others().map(|at| if inward { (at, node) } else { (node, at) }).collect();
+                Some(self.block(format!("{name}, inward: {inward}"), ways, lasts_ms))
+            }
+            "pair-cut" => {
+                let ways = vec![(node, other), (other, node)];
+                Some(self.block(format!("{name} and {other}"), ways, lasts_ms))
+            }
+            "control-cut" => {
+                self.network.cut_control(node);
+                Some((name, Undo::Control(node), lasts_ms))
+            }
+            "slow-link" => {
+                let extra = 50 + self.random.below(700);
+                for at in others() {
+                    self.network.set_slow(node, at, extra);
+                }
+                Some((name, Undo::Speed(node), lasts_ms))
+            }
+            "controller-fail-over" => {
+                let next = (0..brokers).filter(|at| *at != self.controller.node && self.is_up(*at));
+                let next = self.pick(&next.collect::<Vec<_>>())?;
+                self.fail_over_to(next);
+                Some((format!("to broker {next}"), Undo::Nothing, 1))
+            }
+            "preferred-election" => {
+                let command = Command::ElectLeaders { kind: ElectionKind::Preferred, partitions: None };
+                self.queue_own(command);
+                Some(("all".to_owned(), Undo::Nothing, 1))
+            }
+            "clock-jump" => {
+                let jump = i64::try_from(self.random.below(7_200_000)).expect("two hours") - 3_600_000;
+                self.nodes[node].clock.jump_to(self.wall_ms() + jump);
+                Some((format!("{name}, {jump} ms"), Undo::Nothing, 1))
+            }
+            "disk-full" => {
+                let disk = &self.nodes[node].disk;
+                disk.set_capacity_bytes(disk.used_bytes());
+                Some((name, Undo::Space(node), lasts_ms))
+            }
+            "failed-sync" => self.may_lose(node).then(|| {
+                let fault = DiskFault { call: Some(CallKind::SyncData), nth: 1, kind: FaultKind::Io };
+                self.nodes[node].disk.inject(fault);
+                (name, Undo::Nothing, 1)
+            }),
+            other => unreachable!("{other} is not in the list"),
+        }
+    }
+
+    fn block(&mut self, detail: String, ways: Vec<(usize, usize)>, lasts_ms: u64) -> (String, Undo, u64) {
+        for (from, to) in &ways {
+            self.network.block(*from, *to);
+        }
+        (detail, Undo::Unblock(ways), lasts_ms)
+    }
+
+    fn is_up(&self, at: usize) -> bool {
+        self.nodes[at].process.is_some() && !self.is_paused(at)
+    }
+
+    /// Whether a broker may lose what it has not flushed, and the promises still hold: always if an acknowledgement means
+    /// the disk; otherwise only while everybody else has everything.
+    fn may_lose(&self, at: usize) -> bool {
+        let whole = || {
+            let image = &self.nodes[self.controller.node].image;
+            (0..self.plan.partitions).all(|number| {
+                image.partition(partition_id(number)).is_some_and(|it| it.isr.len() == it.replicas.len())
+            })
+        };
+        let up = self.nodes.iter().all(|node| node.process.is_some());
+        self.nodes[at].process.is_some() && (self.plan.durability == Durability::Fsync || (up && whole()))
+    }
+
+    fn end(&mut self, at: usize, power: bool) -> bool {
+        if !self.may_lose(at) {
+            return false;
+        }
+        self.end_process(at);
+        if power {
+            self.nodes[at].disk.crash();
+        } else {
+            self.nodes[at].disk.kill_process();
+        }
+        true
+    }
+
+    fn cut_power_of_all(&mut self) -> Option<(String, Undo, u64)> {
+        if self.plan.durability != Durability::Fsync {
+            return None;
+        }
+        for at in 0..self.nodes.len() {
+            self.end_process(at);
+            self.nodes[at].disk.crash();
+            let wait = 100 + self.random.below(1500);
+            self.plan_in(wait, Event::Start { node: at });
+        }
+        Some(("all".to_owned(), Undo::Nothing, 1))
+    }
+
+    /// A broker comes back with an empty disk, once in a run: two lost disks may be two of the two that have a record.
+    fn lose_disk(&mut self, at: usize) -> bool {
+        if self.wiped || !self.may_lose(at) {
+            return false;
+        }
+        self.wiped = true;
+        self.end_process(at);
+        let seed = self.random.next();
+        self.nodes[at].disk = SimDisk::with_file_bytes_max(seed, 1 << 20);
+        self.nodes[at].epoch_on_disk = None;
+        debug_assert_eq!(Arc::strong_count(&self.nodes[at].disk), 1);
+        true
+    }
+
+    /// A fault is taken back.
+    pub(super) fn heal(&mut self, number: u64) {
+        let Some(Fault { class, detail, undo }) = self.faults.remove(&number) else { return };
+        match undo {
+            Undo::Nothing => {}
+            Undo::Unblock(ways) => ways.into_iter().for_each(|(from, to)| self.network.unblock(from, to)),
+            Undo::Speed(node) => {
+                for at in 0..self.nodes.len() {
+                    self.network.set_slow(node, at, 0);
+                }
+            }
+            Undo::Control(node) => self.network.mend_control(node),
+            Undo::Space(node) => self.nodes[node].disk.set_capacity_bytes(u64::MAX),
+            Undo::Start(node) => self.plan_in(0, Event::Start { node }),
+        }
+        self.note_fault(class, &detail, history::Fault::Healed);
+    }
+
+    pub(super) fn heal_all(&mut self) {
+        self.healed = true;
+        let numbers: Vec<u64> = self.faults.keys().copied().collect();
+        for number in numbers {
+            self.heal(number);
+        }
+        for node in &mut self.nodes {
+            node.paused_until = 0;
+            node.disk.clear_faults();
+        }
+        self.note_phase(Phase::Healed);
+    }
+
+    pub(super) fn note_phase(&mut self, phase: Phase) {
+        self.note(Kind::Phase { phase });
+    }
+
+    fn note_fault(&mut self, class: &str, detail: &str, installed: history::Fault) {
+        let (class, detail) = (class.to_owned(), detail.to_owned());
+        self.note(Kind::Nemesis { class, detail, installed, minority: false });
+    }
+
+    fn note(&mut self, kind: Kind) {
+        let at = self.now * 1000;
+        self.ops.push(Op {
+            idx: self.next_op,
+            t_invoke: at,
+            t_complete: Some(at),
+            proc: u32::MAX,
+            outcome: Outcome::Ok,
+            error: None,
+            deadline_us: None,
+            kind,
+        });
+        self.next_op += 1;
+    }
+}
