@@ -98,7 +98,7 @@ impl Admin for AdminApi {
                     message: String::new(),
                     topic_id: topic.id.to_wire(),
                     partitions: topic.partition_count(),
-                    replication_factor: 1,
+                    replication_factor: topic.partitions.first().map_or(0, |p| ids(&p.replicas).len() as i32),
                 },
                 Err(error) => CreatedTopic {
                     name,
