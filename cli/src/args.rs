@@ -53,7 +53,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Shows everything once: a broker, real text in, read back, replayed, every byte checked.
     Quickstart(quickstart::Args),
-    /// Runs a single broker with no set-up, for trying things out.
+    /// Runs a broker, or with `--brokers 3` a cluster, with no set-up, for trying things out.
     Dev(dev::Args),
     /// Runs a broker from a configuration file.
     Broker(broker::Args),

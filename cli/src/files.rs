@@ -1,5 +1,5 @@
-//! The machine's files, as far as the command line reads them: input, logs, `/proc`. Nothing of a broker's own data,
-//! which goes through the log's seams.
+//! The machine's files, as far as the command line reads and writes them: input, logs, `/proc`, configurations it makes.
+//! Nothing of a broker's own data, which goes through the log's seams.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -41,6 +41,15 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[expect(clippy::disallowed_methods, reason = "input of the command line, not a broker's data")]
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
+}
+
+/// Writes a whole file of text, and makes the folder for it.
+#[expect(clippy::disallowed_methods, reason = "a configuration, not a broker's data")]
+pub(crate) fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text)
 }
 
 /// The regular files at or below `path`, sorted; what cannot be read is passed over.

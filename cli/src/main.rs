@@ -5,6 +5,7 @@ mod commands;
 mod connect;
 mod exit;
 mod files;
+mod local;
 mod output;
 mod progress;
 mod suggest;

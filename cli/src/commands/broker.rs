@@ -1,10 +1,11 @@
 //! `highwater broker`: a broker from a configuration, until it is told to stop.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use highwater_server::{Broker, BrokerConfig, Sources};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +29,10 @@ pub(crate) struct Args {
     /// Give a setting a value, over file and environment. May be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
+    /// Started by another command: marks its log lines with its number, and ends when its standard input ends, so that it
+    /// never outlives that command.
+    #[arg(long, hide = true)]
+    child: bool,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -38,10 +43,12 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     let started = now();
-    init_logs();
     let config = configuration(&args).map_err(|error| CliError::usage(error.to_string()))?;
+    let mark = if args.child { format!("[broker {}] ", config.broker_id) } else { String::new() };
+    init_logs(mark);
+    let parent = if args.child { Parent::Command } else { Parent::Nobody };
     let data = DataFolder::Given(config.data_dir.clone());
-    serve(config, data, global.output, started).await
+    serve(config, data, global.output, started, parent).await
 }
 
 fn configuration(args: &Args) -> anyhow::Result<BrokerConfig> {
@@ -78,18 +85,37 @@ impl DataFolder {
             DataFolder::Temporary(folder) => folder.path(),
         }
     }
+
+    pub(crate) fn remove_if_temporary(self) -> CliResult {
+        match self {
+            DataFolder::Given(_) => Ok(()),
+            DataFolder::Temporary(folder) => folder
+                .close()
+                .map_err(|error| CliError::failed(format!("the temporary folder stays: {error}"))),
+        }
+    }
+}
+
+/// Whether the broker lives only as long as the command that started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    Nobody,
+    /// It holds the other end of standard input.
+    Command,
 }
 
 /// The line that says a broker serves. Scripts wait for it and read it.
-#[derive(Serialize)]
-struct Ready {
-    grpc: String,
-    admin: String,
-    data: String,
-    pid: u32,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) grpc: String,
+    pub(crate) admin: String,
+    pub(crate) data: String,
+    pub(crate) pid: u32,
     /// The first address of the Kafka listener; `none` where there is none.
-    kafka: String,
-    start_ms: f64,
+    pub(crate) kafka: String,
+    /// Where other brokers reach it.
+    pub(crate) peer: String,
+    pub(crate) start_ms: f64,
 }
 
 /// Starts the broker, says that it is ready, and stops it in order at SIGTERM or Ctrl-C.
@@ -98,16 +124,20 @@ pub(crate) async fn serve(
     data: DataFolder,
     format: Format,
     started: Instant,
+    parent: Parent,
 ) -> CliResult {
-    let unusable = |error| CliError::failed(format!("signals cannot be handled: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(unusable)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unusable)?;
+    let mut stop = Box::pin(told_to_stop(parent)?);
     raise_open_files_limit();
-    let broker = Broker::start(config).await.map_err(|error| CliError::failed(error.to_string()))?;
+    // One of several brokers waits here until most of the others are there; it can be stopped meanwhile.
+    let broker = tokio::select! {
+        broker = Broker::start(config) => broker.map_err(|error| CliError::failed(error.to_string()))?,
+        () = &mut stop => return Ok(()),
+    };
     let ready = Ready {
         grpc: broker.grpc_addr().to_string(),
         admin: broker.admin_addr().to_string(),
         kafka: broker.kafka_addrs().first().map_or_else(|| "none".to_owned(), ToString::to_string),
+        peer: broker.peer_addr().to_string(),
         data: data.path().display().to_string(),
         pid: std::process::id(),
         start_ms: started.elapsed().as_secs_f64() * 1e3,
@@ -116,17 +146,51 @@ pub(crate) async fn serve(
         format!("ready grpc={} admin={} data={} pid={} kafka={}\n", r.grpc, r.admin, r.data, r.pid, r.kafka)
     })?;
     if let DataFolder::Temporary(_) = data {
-        output::note("data is in a temporary folder and is removed at the end; --data-dir DIR keeps it");
+        output::note(TEMPORARY);
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stop.await;
     broker.stop().await.map_err(|error| CliError::failed(error.to_string()))?;
-    if let DataFolder::Temporary(folder) = data {
-        folder.close().map_err(|error| CliError::failed(format!("the temporary folder stays: {error}")))?;
+    data.remove_if_temporary()
+}
+
+/// Said where data is in a temporary folder.
+pub(crate) const TEMPORARY: &str =
+    "data is in a temporary folder and is removed at the end; --data-dir DIR keeps it";
+
+/// Ends at SIGTERM, at Ctrl-C, or with the command that started this one.
+pub(crate) fn told_to_stop(parent: Parent) -> CliResult<impl Future<Output = ()>> {
+    let unusable = |error| CliError::failed(format!("signals cannot be handled: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(unusable)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unusable)?;
+    let (parent_ended, mut parent) = match parent {
+        Parent::Nobody => (None, None),
+        Parent::Command => {
+            let (ended, end) = tokio::sync::oneshot::channel::<()>();
+            (Some(ended), Some(end))
+        }
+    };
+    if let Some(ended) = parent_ended {
+        // A thread of its own: nothing can interrupt a read of standard input.
+        std::thread::spawn(move || {
+            // Whatever comes is of no interest; an error is an end, too.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            drop(ended);
+        });
     }
-    Ok(())
+    Ok(async move {
+        let parent_ends = async {
+            match &mut parent {
+                // The other side is dropped, never sent to.
+                Some(end) => drop(end.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = parent_ends => {}
+        }
+    })
 }
 
 /// Partitions hold files open, and the usual soft limit of 1,024 is meant for programs that use `select`. The hard
@@ -143,15 +207,41 @@ fn raise_open_files_limit() {
     }
 }
 
-/// Logs go to standard error; `HIGHWATER_LOG` chooses what (such as `debug` or `highwater_server=trace`).
-pub(crate) fn init_logs() {
+/// What is logged unless somebody says otherwise. The Raft library tells every step it takes.
+const LOG_DEFAULT: &str = "info,openraft=error";
+
+/// Logs go to standard error, `mark` before every line; `HIGHWATER_LOG` chooses what (such as `debug` or
+/// `highwater_server=trace`).
+pub(crate) fn init_logs(mark: String) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Marked(mark.clone()))
+        .with_ansi(colours)
+        .log_internal_errors(false);
     // A second call in one process changes nothing, and nothing is lost by that.
     let _ = logs.try_init();
+}
+
+/// Standard error, with a mark before each event.
+struct Marked(String);
+
+impl io::Write for Marked {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if self.0.is_empty() {
+            return stderr.write(event);
+        }
+        // In one piece, so that brokers that share a terminal don't write into each other's lines.
+        stderr.write_all(&[self.0.as_bytes(), event].concat())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// When the command began, for `start_ms`.

@@ -5,6 +5,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::allow_attributes,
+    clippy::disallowed_methods,
     reason = "each test file uses another part of it, and none of it is an interface"
 )]
 
@@ -121,5 +122,105 @@ impl Drop for Dev {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A cluster started by `highwater dev --brokers`, told to end when dropped.
+pub struct DevCluster {
+    pub child: Child,
+    pub stderr: BufReader<std::process::ChildStderr>,
+    pub ready: serde_json::Value,
+}
+
+impl DevCluster {
+    pub fn start(brokers: usize, more: &[&str]) -> DevCluster {
+        let brokers = brokers.to_string();
+        let mut args = vec!["dev", "--brokers", &brokers, "--output", "json", "--grpc", "127.0.0.1:0"];
+        args.extend(["--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0"]);
+        args.extend(more);
+        let mut command = command(&args);
+        command.env("HIGHWATER_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        DevCluster { child, stderr, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<&str> =
+            self.ready["grpc"].as_array().unwrap().iter().map(|address| address.as_str().unwrap()).collect();
+        addresses.join(",")
+    }
+
+    pub fn pid(&self, id: u64) -> u32 {
+        let brokers = self.ready["brokers"].as_array().unwrap();
+        let pid = brokers.iter().find(|broker| broker["id"] == id).unwrap()["pid"].as_u64().unwrap();
+        u32::try_from(pid).unwrap()
+    }
+
+    pub fn kill_broker(&self, id: u64) {
+        signal_pid(self.pid(id), "KILL");
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = command(args);
+        command.env("HIGHWATER_BOOTSTRAP", self.bootstrap());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+        let mut args = args.to_vec();
+        args.extend(["--output", "json"]);
+        serde_json::from_str(&self.ok(&args)).unwrap()
+    }
+
+    /// The next line that `dev` says about its brokers.
+    pub fn said(&mut self, about: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended and said nothing of {about:?}");
+            if line.contains(about) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for DevCluster {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            signal(&self.child, "TERM");
+        }
+        let _ = self.child.wait();
+    }
+}
+
+pub fn signal_pid(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until a process is gone.
+pub fn wait_until_gone(pid: u32) {
+    wait_for("the process to end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+/// Waits for a condition, a minute at most.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "waited for {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
