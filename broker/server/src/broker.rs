@@ -203,6 +203,11 @@ impl Broker {
         self.peer
     }
 
+    /// Waits until the broker cannot go on, and says why: its process should end then and be started again.
+    pub async fn failed(&self) -> String {
+        self.member.failed().await
+    }
+
     /// The use cases, for a program that embeds the broker.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use highwater_core::metadata::{Command, Endpoints, LastStop};
 use highwater_env::Clock;
 use highwater_log::LastShutdown;
-use highwater_proto::BrokerId;
+use highwater_proto::{BrokerId, TopicPartition};
 use highwater_raft_store::{RaftConfig, RaftNode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -17,7 +17,9 @@ use crate::broker::{Environment, StartError};
 use crate::config::BrokerConfig;
 use crate::controller::duties::{Duties, duty};
 use crate::controller::life::{self, Life};
-use crate::controller::{BrokerService, Control, Decider, LifeFailure, PeerTransport, Timing, in_sync};
+use crate::controller::{
+    BrokerService, Control, Decider, LifeFailure, PeerTransport, SubmitError, Timing, in_sync,
+};
 use crate::metadata::{MetadataMachine, MetadataStore};
 use crate::metrics::Metrics;
 use crate::partition::PartitionTable;
@@ -29,6 +31,8 @@ use crate::service::{ProducerIds, Services};
 const RAFT_DIRECTORY: &str = "raft";
 /// The last word of a broker that stops waits no longer than this for the controller.
 const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
+/// One attempt to report lost logs.
+const REPORT_WAIT: Duration = Duration::from_secs(5);
 
 /// A member of a cluster, perhaps the only one.
 #[derive(Debug)]
@@ -111,6 +115,7 @@ async fn take_part(
     let mut duties = Duties::new(services, Arc::new(following));
     duties.carry_out().await;
     services.partitions.report_strays(&services.image());
+    report_losses(services).await?;
     let mut carried = duties.carried();
     tokio::spawn(duties.run(stop.clone()));
     let attention = Arc::clone(&services.partitions.surroundings().attention);
@@ -123,6 +128,27 @@ async fn take_part(
     let newest = *services.metadata.applied().borrow();
     carried.wait_for(|carried| *carried >= newest).await.map_err(|_| LifeFailure::Stopped)?;
     Ok(())
+}
+
+/// Before it is let in, the broker says which of its logs lost what they had flushed, so that none of them is elected (I20).
+async fn report_losses(services: &Arc<Services>) -> Result<(), StartError> {
+    let image = services.image();
+    let shared = |id: &TopicPartition| image.partition(*id).is_some_and(|known| known.replicas.len() > 1);
+    let damaged = services.partitions.all().into_iter().filter(|partition| partition.is_damaged());
+    let partitions: Vec<TopicPartition> = damaged.map(|partition| partition.id()).filter(shared).collect();
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    tracing::error!(?partitions, "logs lost what they had flushed; their other replicas lead");
+    let (broker, epoch) = (services.identity.id(), services.identity.epoch());
+    loop {
+        let report = Command::ReportUnclean { broker, epoch, partitions: partitions.clone() };
+        match services.control.submit(report, REPORT_WAIT).await {
+            Ok(_) => return Ok(()),
+            Err(SubmitError::Refused(refusal)) => return Err(LifeFailure::Refused(refusal).into()),
+            Err(error) => tracing::warn!(%error, "lost logs could not be reported yet"),
+        }
+    }
 }
 
 type Past = (Option<highwater_proto::BrokerEpoch>, LastStop);
@@ -164,6 +190,15 @@ async fn start_raft(
 }
 
 impl Member {
+    /// Waits until the broker cannot go on as a member of its cluster, and says why: a disk that fails under Raft, say.
+    pub(crate) async fn failed(&self) -> String {
+        let mut status = self.services.control.raft().status();
+        match status.wait_for(|status| status.failure.is_some()).await {
+            Ok(status) => status.failure.clone().unwrap_or_default(),
+            Err(_) => "the Raft node ended".to_owned(),
+        }
+    }
+
     /// Lets others lead what this broker leads, partitions and Raft alike.
     pub(crate) async fn step_back(&self, patience: Duration) {
         let services = &self.services;

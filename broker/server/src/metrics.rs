@@ -70,6 +70,8 @@ pub struct ReplicationMetrics {
     pub bytes_copied: Counter,
     /// Times that a follower cut its log below what it knew to be committed: an unclean election went before.
     pub truncations_below_high_watermark: Counter,
+    /// Damaged logs that were copied from their leaders again.
+    pub logs_repaired: Counter,
 }
 
 impl ReplicationMetrics {
@@ -79,6 +81,10 @@ impl ReplicationMetrics {
             truncations_below_high_watermark: counter(
                 "replication_truncations_below_high_watermark",
                 "Times that a follower cut its log below what it knew to be committed",
+            ),
+            logs_repaired: counter(
+                "replication_logs_repaired",
+                "Damaged logs that were copied from their leaders again",
             ),
         }
     }

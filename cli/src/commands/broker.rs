@@ -148,7 +148,12 @@ pub(crate) async fn serve(
     if let DataFolder::Temporary(_) = data {
         output::note(TEMPORARY);
     }
-    stop.await;
+    tokio::select! {
+        () = &mut stop => {}
+        why = broker.failed() => {
+            return Err(CliError::failed(format!("the broker cannot go on and ends: {why}")));
+        }
+    }
     broker.stop().await.map_err(|error| CliError::failed(error.to_string()))?;
     data.remove_if_temporary()
 }

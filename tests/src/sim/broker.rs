@@ -8,7 +8,7 @@ use highwater_core::metadata::{
     AlterPartition, AlterPartitionError, Command, Endpoints, Image, Incarnation, LastStop, METADATA_VERSION,
     Outcome, Refusal, Registration,
 };
-use highwater_core::replication::{Assignment, ProposalOutcome};
+use highwater_core::replication::ProposalOutcome;
 use highwater_core::settings::TopicSettings;
 use highwater_env::Clock;
 use highwater_env::sim::{SimClock, SimDisk, SimRandom};
@@ -269,18 +269,7 @@ impl World {
             if !state.replicas.contains(&id(at)) {
                 continue;
             }
-            partition.assign(Duty {
-                leader: state.leader,
-                leader_epoch: state.leader_epoch,
-                replication_factor: state.replication_factor(),
-                assignment: Assignment {
-                    replicas: state.replicas.clone(),
-                    isr: state.isr.clone(),
-                    partition_epoch: state.partition_epoch,
-                    recovering: state.recovering,
-                },
-                broker_epoch: life,
-            });
+            partition.assign(Duty::of(state, id(at), life));
             if let Some(leader) = state.leader.filter(|leader| *leader != id(at)) {
                 follows.push((self::node(leader), number));
             }

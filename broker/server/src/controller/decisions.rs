@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use highwater_core::metadata::{Batch, Command, Context, Heard, Image, Outcome, Refusal, Sessions};
+use highwater_core::metadata::{
+    Batch, Command, Context, ElectionKind, Heard, Image, Outcome, Refusal, Sessions,
+};
 use highwater_env::{Clock, Random};
 use highwater_proto::{BrokerEpoch, BrokerId, TopicId};
 use highwater_raft_store::{ProposeError, RaftNode, RaftStatus};
@@ -16,6 +18,7 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::balance::Displaced;
 use super::request::Answer;
 use crate::config::BrokerConfig;
 use crate::metadata::{MetadataStore, Verdict};
@@ -176,10 +179,14 @@ impl Decider {
         let mut ticks = tokio::time::interval((self.timing.heartbeat / 2).max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut gathered = Vec::new();
+        let mut displaced = Displaced::default();
         loop {
             tokio::select! {
                 count = asked.recv_many(&mut gathered, BATCH_MAX) => if count == 0 { return },
-                _ = ticks.tick() => self.fence_lapsed(&mut gathered),
+                _ = ticks.tick() => {
+                    self.fence_lapsed(&mut gathered);
+                    self.give_back(&mut displaced, &mut gathered);
+                }
                 () = until_lost(&mut status) => return,
             }
             if !gathered.is_empty() && self.decide(std::mem::take(&mut gathered)).await.is_err() {
@@ -197,6 +204,17 @@ impl Decider {
             tracing::warn!(%broker, %epoch, "a broker was not heard and is fenced");
             let (answer, _) = oneshot::channel();
             gathered.push(Asked { command: Command::Fence { broker, epoch }, answer });
+        }
+    }
+
+    /// Lets preferred leaders lead again.
+    fn give_back(&self, displaced: &mut Displaced, gathered: &mut Vec<Asked>) {
+        let due = displaced.due(&self.store.image(), self.clock.monotonic());
+        if !due.is_empty() {
+            tracing::info!(partitions = due.len(), "preferred leaders lead again");
+            let (answer, _) = oneshot::channel();
+            let (kind, partitions) = (ElectionKind::Preferred, Some(due));
+            gathered.push(Asked { command: Command::ElectLeaders { kind, partitions }, answer });
         }
     }
 

@@ -23,18 +23,7 @@ pub(crate) fn duty(image: &Image, identity: &Identity, id: TopicPartition) -> Op
     let (broker, epoch) = (identity.id(), identity.epoch());
     let partition = image.partition(id).filter(|partition| partition.replicas.contains(&broker))?;
     let registered = image.broker(broker).filter(|registered| registered.epoch == epoch)?;
-    Some(Duty {
-        leader: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        assignment: highwater_core::replication::Assignment {
-            replicas: partition.replicas.clone(),
-            isr: partition.isr.clone(),
-            partition_epoch: partition.partition_epoch,
-            recovering: partition.recovering,
-        },
-        replication_factor: partition.replication_factor(),
-        broker_epoch: registered.epoch,
-    })
+    Some(Duty::of(partition, broker, registered.epoch))
 }
 
 /// What was carried out last.

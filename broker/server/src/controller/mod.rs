@@ -8,6 +8,7 @@
 //!
 //! Every decision is a commit of Raft (M-63), and every request of a broker names its life (M-61).
 
+mod balance;
 mod control;
 mod decisions;
 pub(crate) mod duties;

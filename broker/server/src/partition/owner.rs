@@ -65,6 +65,8 @@ pub(super) struct Told {
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) partition_epoch: PartitionEpoch,
     pub(super) broker_epoch: BrokerEpoch,
+    /// Whether this replica is in sync or eligible.
+    pub(super) counted: bool,
 }
 
 pub(super) struct State {
@@ -139,6 +141,7 @@ impl Partition {
             leader_epoch: LeaderEpoch::UNKNOWN,
             partition_epoch: PartitionEpoch(-1),
             broker_epoch: BrokerEpoch::UNKNOWN,
+            counted: true,
         };
         let state = State {
             log,
@@ -194,6 +197,12 @@ impl Partition {
     /// Ends what [`Partition::watch`] began.
     pub fn unwatch(&self, watcher: &Arc<Watcher>, slot: usize) {
         self.lock().watches.retain(|watch| !watch.is(watcher, slot));
+    }
+
+    /// Whether what was flushed is damaged or gone.
+    #[must_use]
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self.lock().log.health(), Health::Rotten(_))
     }
 
     /// The partition as this replica sees it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_core::replication::{FollowAnswer, LogView, Position, Progress, Truncation, answer};
 use highwater_core::settings::Durability;
-use highwater_log::{AppendError, PartitionLog, ReadPlan};
+use highwater_log::{AppendError, Health, PartitionLog, ReadPlan};
 use highwater_proto::record::{BatchError, BatchHeader, batches, verify_crc};
 use highwater_proto::{BrokerId, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
@@ -155,9 +155,25 @@ impl Partition {
 
     /// Begins to follow: what to ask the leader. `None` if this replica follows nobody.
     pub fn ask(&self) -> Option<Position> {
+        let now_ms = self.around.clock.unix_ms();
         let mut guard = self.lock();
         let state = &mut *guard;
         let Role::Follower(follower) = &mut state.role else { return None };
+        if let Health::Rotten(range) = state.log.health().clone() {
+            if state.told.counted {
+                // It may yet be the only one that has what lies behind the damage.
+                return None;
+            }
+            // The in-sync replicas have everything, and this is not one of them: what is damaged and what follows comes
+            // from the leader again.
+            tracing::warn!(partition = %self.id, from = %range.offset, "a damaged log is cut and copied from its leader again");
+            if let Err(error) = state.log.truncate_to(range.offset, now_ms) {
+                tracing::error!(partition = %self.id, %error, "a damaged log could not be cut");
+                return None;
+            }
+            self.around.metrics.replication.logs_repaired.inc();
+            self.around.metrics.partitions_offline.dec();
+        }
         Some(follower.ask(&View(&state.log)))
     }
 

@@ -22,10 +22,32 @@ pub struct Duty {
     pub leader_epoch: LeaderEpoch,
     /// Replicas, in-sync replicas and their epoch.
     pub assignment: Assignment,
+    /// Whether this replica is in sync or eligible to lead: then nothing of it may be given up.
+    pub counted: bool,
     /// How many replicas there are when none is being moved: no more than these can be asked to be in sync.
     pub replication_factor: usize,
     /// This broker's own epoch.
     pub broker_epoch: BrokerEpoch,
+}
+
+impl Duty {
+    /// What a partition's state in the metadata makes of its replica on this life of a broker.
+    #[must_use]
+    pub fn of(known: &highwater_core::metadata::Partition, broker: BrokerId, epoch: BrokerEpoch) -> Duty {
+        Duty {
+            leader: known.leader,
+            leader_epoch: known.leader_epoch,
+            assignment: Assignment {
+                replicas: known.replicas.clone(),
+                isr: known.isr.clone(),
+                partition_epoch: known.partition_epoch,
+                recovering: known.recovering,
+            },
+            counted: known.isr.contains(&broker) || known.elr.contains(&broker),
+            replication_factor: known.replication_factor(),
+            broker_epoch: epoch,
+        }
+    }
 }
 
 /// What a look at the in-sync replicas led to.
@@ -59,6 +81,7 @@ impl Partition {
             leader_epoch: duty.leader_epoch,
             partition_epoch: duty.assignment.partition_epoch,
             broker_epoch: duty.broker_epoch,
+            counted: duty.counted,
         };
         match duty.leader {
             Some(id) if id == self.around.broker => match &mut state.role {

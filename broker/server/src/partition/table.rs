@@ -353,6 +353,7 @@ pub(super) fn sole_duty(id: highwater_proto::BrokerId) -> Duty {
         leader: Some(id),
         leader_epoch: LeaderEpoch(0),
         assignment,
+        counted: true,
         replication_factor: 1,
         broker_epoch: BrokerEpoch(0),
     }

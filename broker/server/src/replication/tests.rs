@@ -72,6 +72,7 @@ impl World {
                 partition_epoch: PartitionEpoch(self.epochs.1),
                 recovering: false,
             },
+            counted: self.isr.contains(&node.around.broker.0),
             replication_factor: 3,
             broker_epoch: BrokerEpoch(1),
         });
