@@ -1,6 +1,8 @@
-//! The Kafka listener, spoken to frame by frame: versions, order, sessions, sizes, and what bad input gets.
+//! The Kafka listener, spoken to frame by frame: versions, order, sessions, sizes, what bad input gets, and what three brokers answer.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "kafka/cluster.rs"]
+mod cluster;
 #[path = "kafka/hostile.rs"]
 mod hostile;
 #[path = "kafka/order.rs"]

@@ -88,15 +88,27 @@ impl Services {
     ///
     /// # Errors
     /// [`TopicFailure`].
-    pub async fn create_topic(
+    pub fn create_topic(
         self: &Arc<Services>,
         name: String,
         partitions: i32,
         replication_factor: i32,
         configs: BTreeMap<String, String>,
         mode: Mode,
+    ) -> impl Future<Output = Result<Topic, TopicFailure>> {
+        let assignments = Vec::new();
+        self.create_topic_as(NewTopic { name, partitions, replication_factor, configs, assignments }, mode)
+    }
+
+    /// The same with everything that can be said of a new topic.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn create_topic_as(
+        self: &Arc<Services>,
+        topic: NewTopic,
+        mode: Mode,
     ) -> Result<Topic, TopicFailure> {
-        let topic = NewTopic { name, partitions, replication_factor, configs, assignments: Vec::new() };
         match self.change(Command::CreateTopic { topic, mode }).await? {
             Outcome::TopicCreated { topic } => {
                 let (id, partitions) = (topic.id, topic.partition_count());
@@ -142,13 +154,26 @@ impl Services {
     ///
     /// # Errors
     /// [`TopicFailure`].
-    pub async fn add_partitions(
+    pub fn add_partitions(
         self: &Arc<Services>,
         name: String,
         total: i32,
         mode: Mode,
+    ) -> impl Future<Output = Result<(), TopicFailure>> {
+        self.add_partitions_as(name, total, Vec::new(), mode)
+    }
+
+    /// The same, with who shall hold each new partition; without any the controller chooses.
+    ///
+    /// # Errors
+    /// [`TopicFailure`].
+    pub async fn add_partitions_as(
+        self: &Arc<Services>,
+        name: String,
+        total: i32,
+        assignments: Vec<Vec<BrokerId>>,
+        mode: Mode,
     ) -> Result<(), TopicFailure> {
-        let assignments = Vec::new();
         self.change(Command::AddPartitions { topic: name, total, assignments, mode }).await.map(drop)
     }
 

@@ -41,7 +41,7 @@ impl Bench {
     }
 
     pub async fn wire(&self) -> Wire {
-        Wire { socket: TcpStream::connect(self.address()).await.unwrap(), sent: 0 }
+        Wire::to(TcpStream::connect(self.address()).await.unwrap())
     }
 
     pub async fn create(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
@@ -62,6 +62,10 @@ pub struct Wire {
 }
 
 impl Wire {
+    pub fn to(socket: TcpStream) -> Wire {
+        Wire { socket, sent: 0 }
+    }
+
     /// Encodes a request; returns its frame. Numbers count from 1.
     pub fn frame<R: Encodable>(&mut self, key: ApiKey, version: i16, request: &R) -> Bytes {
         self.sent += 1;

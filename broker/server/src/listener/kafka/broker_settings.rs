@@ -65,7 +65,13 @@ fn own(config: &BrokerConfig, advertised: &Advertised) -> Vec<BrokerSetting> {
             "topic.auto.create: create topics when a client first asks for them",
         ),
         set("broker.id", config.broker_id.0.to_string(), Kind::Int, "broker.id: this broker's number"),
-        fixed("default.replication.factor", "1", Kind::Int, "there is one broker, so one replica"),
+        setting(
+            "default.replication.factor",
+            config.topic_default_replication_factor.to_string(),
+            Source::Default,
+            Kind::Int,
+            "topic.default.replication.factor: replicas of a topic that doesn't say; -1 is three, or as many as there are brokers",
+        ),
         fixed("delete.topic.enable", "true", Kind::Boolean, "topics can be deleted"),
         set(
             "fetch.max.bytes",

@@ -1,17 +1,50 @@
 //! The cluster's brokers as clients of one listener are told of them.
 
+use std::collections::BTreeMap;
+
 use highwater_core::metadata::{Broker, Partition};
+use highwater_proto::{LeaderEpoch, TopicPartition};
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
 
 use super::Context;
 
 /// A broker and where clients of this connection reach it.
+#[derive(Debug)]
 pub(super) struct Reachable {
     pub(super) id: BrokerId,
     pub(super) host: StrBytes,
     pub(super) port: i32,
     pub(super) rack: Option<StrBytes>,
+}
+
+/// Who leads a partition.
+#[derive(Debug)]
+pub(super) struct LeaderHint {
+    /// In which epoch.
+    pub(super) epoch: LeaderEpoch,
+    /// The leader.
+    pub(super) broker: Reachable,
+}
+
+/// The leaders that an answer tells of, each once.
+#[derive(Default)]
+pub(super) struct Hinted {
+    brokers: BTreeMap<BrokerId, Reachable>,
+}
+
+impl Hinted {
+    /// Notes a leader. Returns its id and epoch, for the partition's part of the answer.
+    pub(super) fn note(&mut self, hint: LeaderHint) -> (BrokerId, i32) {
+        let id = hint.broker.id;
+        self.brokers.insert(id, hint.broker);
+        (id, hint.epoch.0)
+    }
+
+    /// Where they are.
+    pub(super) fn into_brokers(self) -> impl ExactSizeIterator<Item = Reachable> {
+        self.brokers.into_values()
+    }
 }
 
 impl Context {
@@ -24,6 +57,26 @@ impl Context {
             .filter(|broker| broker.is_active())
             .filter_map(|broker| self.reachable(broker))
             .collect()
+    }
+
+    /// The brokers that are registered and out of service, as [`Context::brokers`] has the others.
+    pub(super) fn fenced_brokers(&self) -> Vec<Reachable> {
+        let image = self.services.image();
+        image
+            .brokers()
+            .filter(|broker| !broker.is_active())
+            .filter_map(|broker| self.reachable(broker))
+            .collect()
+    }
+
+    /// Who leads a partition and where it is, for a client that asked the wrong broker (KIP-951). Nothing if nobody leads, or
+    /// this broker does and may not say so at the moment.
+    pub(super) fn leader_hint(&self, partition: TopicPartition) -> Option<LeaderHint> {
+        let image = self.services.image();
+        let known = image.partition(partition)?;
+        let leader = known.leader.filter(|leader| *leader != self.services.config().broker_id)?;
+        let broker = image.broker(leader).filter(|broker| broker.is_active())?;
+        Some(LeaderHint { epoch: known.leader_epoch, broker: self.reachable(broker)? })
     }
 
     fn reachable(&self, broker: &Broker) -> Option<Reachable> {
@@ -50,6 +103,11 @@ impl Context {
 /// A list of brokers for the wire.
 pub(super) fn ids(brokers: &[highwater_proto::BrokerId]) -> Vec<BrokerId> {
     brokers.iter().map(|id| BrokerId(id.0)).collect()
+}
+
+/// A list of brokers from the wire.
+pub(super) fn from_wire(brokers: &[BrokerId]) -> Vec<highwater_proto::BrokerId> {
+    brokers.iter().map(|id| highwater_proto::BrokerId(id.0)).collect()
 }
 
 /// The replicas of a partition that are not in service.

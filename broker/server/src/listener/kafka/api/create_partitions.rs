@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use highwater_proto::ErrorCode;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::{BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
+use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 
 use super::problem::{self, Problem, shown};
-use crate::listener::kafka::Context;
+use crate::listener::kafka::{Context, brokers};
 use crate::service::Mode;
 
 /// Carries the request out.
@@ -40,21 +40,15 @@ pub(in crate::listener::kafka) async fn handle(
 }
 
 async fn create(context: &Context, topic: CreatePartitionsTopic, mode: Mode) -> Result<(), Problem> {
-    if let Some(assignments) = &topic.assignments {
-        let now = context.services.image().topic_named(&topic.name).map(|topic| topic.partition_count());
-        let added = i64::from(topic.count) - i64::from(now.unwrap_or(topic.count));
-        let wrong = |text: String| Err(Problem::new(ErrorCode::InvalidReplicaAssignment, text));
-        if added > 0 && added != assignments.len() as i64 {
-            let count = assignments.len();
-            return wrong(format!("{added} partitions are to be added, and the assignment is for {count}"));
+    let assignments = match &topic.assignments {
+        None => Vec::new(),
+        // To the controller an empty list means that the choice is its own.
+        Some(none) if none.is_empty() => {
+            let text = "the list of assignments is empty; leave it out to have the partitions placed";
+            return Err(Problem::new(ErrorCode::InvalidReplicaAssignment, text));
         }
-        let own = context.services.config().broker_id.0;
-        for assignment in assignments {
-            if assignment.broker_ids != [BrokerId(own)] {
-                let brokers: Vec<i32> = assignment.broker_ids.iter().map(|id| id.0).collect();
-                return wrong(format!("brokers {brokers:?} are assigned to, and the only broker is {own}"));
-            }
-        }
-    }
-    Ok(context.services.add_partitions(topic.name.to_string(), topic.count, mode).await?)
+        Some(given) => given.iter().map(|assignment| brokers::from_wire(&assignment.broker_ids)).collect(),
+    };
+    let name = topic.name.to_string();
+    Ok(context.services.add_partitions_as(name, topic.count, assignments, mode).await?)
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use highwater_core::metadata::Topic;
-use highwater_proto::ErrorCode;
+use highwater_core::metadata::{NewTopic, Topic};
+use highwater_proto::{BrokerId, ErrorCode};
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::problem::{self, Problem, shown};
-use crate::listener::kafka::{Context, settings};
+use crate::listener::kafka::{Context, brokers, settings};
 use crate::service::Mode;
 
 /// Most topics of a request; each is told of with all its settings.
@@ -64,40 +64,34 @@ async fn create(context: &Context, wanted: CreatableTopic, mode: Mode) -> Result
         };
         configs.insert(config.name.to_string(), value.to_string());
     }
-    let (mut partitions, factor) = (wanted.num_partitions, i32::from(wanted.replication_factor));
-    if !wanted.assignments.is_empty() {
-        if partitions != DEFAULT || factor != DEFAULT {
-            return Err(Problem::invalid(
-                "with a manual assignment, the number of partitions and the replication factor must be -1",
-            ));
-        }
-        partitions = assigned(context.services.config().broker_id.0, &wanted.assignments)?;
+    let numbers = (wanted.num_partitions, i32::from(wanted.replication_factor));
+    if !wanted.assignments.is_empty() && numbers != (DEFAULT, DEFAULT) {
+        return Err(Problem::invalid(
+            "with a manual assignment, the number of partitions and the replication factor must be -1",
+        ));
     }
-    let created = context.services.create_topic(wanted.name.to_string(), partitions, factor, configs, mode);
-    Ok(created.await?)
+    let topic = NewTopic {
+        name: wanted.name.to_string(),
+        partitions: wanted.num_partitions,
+        replication_factor: i32::from(wanted.replication_factor),
+        configs,
+        assignments: assigned(wanted.assignments)?,
+    };
+    Ok(context.services.create_topic_as(topic, mode).await?)
 }
 
-/// How many partitions a manual assignment names. On one broker it must put each on that broker.
-fn assigned(broker: i32, assignments: &[CreatableReplicaAssignment]) -> Result<i32, Problem> {
+/// Who holds each partition by a manual assignment, by number. The brokers are the controller's to judge.
+fn assigned(mut assignments: Vec<CreatableReplicaAssignment>) -> Result<Vec<Vec<BrokerId>>, Problem> {
     let wrong = |text: String| Err(Problem::new(ErrorCode::InvalidReplicaAssignment, text));
-    let mut indexes: Vec<i32> = assignments.iter().map(|assignment| assignment.partition_index).collect();
-    indexes.sort_unstable();
-    if let Some(twice) = indexes.windows(2).find(|pair| pair[0] == pair[1]) {
-        return wrong(format!("partition {} is assigned twice", twice[0]));
+    assignments.sort_by_key(|assignment| assignment.partition_index);
+    let index = |assignment: &CreatableReplicaAssignment| assignment.partition_index;
+    if let Some(twice) = assignments.windows(2).find(|pair| index(&pair[0]) == index(&pair[1])) {
+        return wrong(format!("partition {} is assigned twice", index(&twice[0])));
     }
-    if !indexes.iter().copied().eq(0..indexes.len() as i32) {
+    if !assignments.iter().map(index).eq(0..assignments.len() as i32) {
         return wrong("the partitions of an assignment must be numbered from 0 without a gap".to_owned());
     }
-    for assignment in assignments {
-        if assignment.broker_ids != [BrokerId(broker)] {
-            let brokers: Vec<i32> = assignment.broker_ids.iter().map(|id| id.0).collect();
-            let partition = assignment.partition_index;
-            return wrong(format!(
-                "partition {partition} is assigned to brokers {brokers:?}, and the only broker is {broker}"
-            ));
-        }
-    }
-    Ok(indexes.len() as i32)
+    Ok(assignments.iter().map(|assignment| brokers::from_wire(&assignment.broker_ids)).collect())
 }
 
 fn created(
@@ -120,7 +114,7 @@ fn created(
     });
     let result = result
         .with_num_partitions(topic.partition_count())
-        .with_replication_factor(1)
+        .with_replication_factor(i16::try_from(topic.replication_factor()).unwrap_or(i16::MAX))
         .with_configs(Some(configs.collect()));
     // What was only checked has no identity yet.
     if version < 7 || mode == Mode::ValidateOnly {

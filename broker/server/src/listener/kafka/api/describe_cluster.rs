@@ -11,7 +11,10 @@ use crate::listener::kafka::{Context, operations};
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-/// Carries the request out. Fenced brokers are not told of, asked for or not.
+/// The first version that may ask for brokers that are out of service.
+const FENCED: i16 = 2;
+
+/// Carries the request out.
 #[expect(clippy::unused_async, reason = "every handler is called alike")]
 pub(in crate::listener::kafka) async fn handle(
     context: &Context,
@@ -42,10 +45,16 @@ pub(in crate::listener::kafka) async fn handle(
             .with_port(broker.port)
             .with_rack(broker.rack)
     };
+    let mut brokers: Vec<_> = context.brokers().into_iter().map(broker).collect();
+    if version >= FENCED && request.include_fenced_brokers {
+        brokers
+            .extend(context.fenced_brokers().into_iter().map(|fenced| broker(fenced).with_is_fenced(true)));
+        brokers.sort_by_key(|broker| broker.broker_id);
+    }
     let asked = request.include_cluster_authorized_operations;
     response
         .with_cluster_id(StrBytes::from_string(config.cluster_name.clone()))
         .with_controller_id(context.controller())
-        .with_brokers(context.brokers().into_iter().map(broker).collect())
+        .with_brokers(brokers)
         .with_cluster_authorized_operations(if asked { operations::CLUSTER } else { operations::NOT_ASKED })
 }

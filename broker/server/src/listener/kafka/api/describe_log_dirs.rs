@@ -22,13 +22,16 @@ pub(in crate::listener::kafka) async fn handle(
     version: i16,
 ) -> DescribeLogDirsResponse {
     let image = context.services.image();
+    let own = context.services.config().broker_id;
+    let here =
+        |id: &TopicPartition| image.partition(*id).is_some_and(|partition| partition.replicas.contains(&own));
     let wanted: Vec<(&Topic, Vec<TopicPartition>)> = match &request.topics {
-        None => image.topics().map(|topic| (topic, topic.partition_ids().collect())).collect(),
+        None => image.topics().map(|topic| (topic, topic.partition_ids().filter(here).collect())).collect(),
         Some(topics) => {
             let named = topics.iter().filter_map(|wanted| {
                 let topic = image.topic_named(&wanted.topic)?;
                 let id = |index: &i32| TopicPartition::new(topic.id, PartitionIndex(*index));
-                let known = wanted.partitions.iter().map(id).filter(|id| image.has(*id));
+                let known = wanted.partitions.iter().map(id).filter(here);
                 Some((topic, known.collect()))
             });
             named.collect()

@@ -15,10 +15,11 @@ use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::FetchPartition;
 use tokio::time::{Duration, Instant};
 
-use super::fetch_encoding::{Aborted, PartitionPart, Response, TopicPart};
+use super::fetch_encoding::{Aborted, HINTS, PartitionPart, Response, TopicPart};
 use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::Envelope;
+use crate::listener::kafka::brokers::Hinted;
 use crate::listener::kafka::outbox::Part;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position};
 
@@ -142,8 +143,12 @@ impl Fetcher {
             self.add_unread(context, &mut parts).await;
         }
         let session = self.session.as_ref().map_or(0, |session| session.id);
+        let mut hinted = Hinted::default();
+        if envelope.version >= HINTS {
+            self.hint(context, &mut parts, &mut hinted);
+        }
         let topics = self.by_topic(parts, aborted(request.isolation_level));
-        Response { error: 0, session, topics }.encode(envelope)
+        Response { error: 0, session, topics, hinted }.encode(envelope)
     }
 
     /// Finds or makes the session and takes in what the request changes.
@@ -350,6 +355,15 @@ impl Fetcher {
         }
     }
 
+    /// Tells clients that came to the wrong broker where the right one is.
+    fn hint(&self, context: &Context, parts: &mut Parts, hinted: &mut Hinted) {
+        let elsewhere = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch].map(ErrorCode::number);
+        for (at, part) in parts.iter_mut().filter(|(_, part)| elsewhere.contains(&part.error)) {
+            let Some(Place { cursor: Some(cursor), .. }) = &self.places[*at] else { continue };
+            part.leader = context.leader_hint(*cursor).map(|hint| hinted.note(hint));
+        }
+    }
+
     fn by_topic(&self, parts: Parts, aborted: Aborted) -> Vec<TopicPart> {
         let mut topics: Vec<TopicPart> = Vec::new();
         let mut known: HashMap<&TopicKey, usize> = HashMap::new();
@@ -401,6 +415,8 @@ fn failed(code: ErrorCode) -> PartitionPart {
         last_stable: -1,
         log_start: -1,
         aborted: Aborted::Null,
+        leader: None,
+        preferred: None,
         records: Vec::new(),
     }
 }

@@ -3,8 +3,10 @@
 //! Source: the public protocol definition of FetchResponse, versions 4 to 17.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::BrokerId;
 
 use crate::listener::kafka::answer::{Envelope, fill_in_length};
+use crate::listener::kafka::brokers::Hinted;
 use crate::listener::kafka::outbox::Part;
 
 /// The first version with compact forms and tagged fields.
@@ -12,8 +14,14 @@ const FLEXIBLE: i16 = 12;
 /// The first version that names topics by id.
 const TOPIC_IDS: i16 = 13;
 
+/// The first version that says who leads instead (KIP-951).
+pub(super) const HINTS: i16 = 16;
+/// The tags of what it says.
+const CURRENT_LEADER: u32 = 1;
+const NODE_ENDPOINTS: u32 = 0;
+
 /// A whole response.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Response {
     /// The error of the request as a whole; versions before 7 have no place for it.
     pub(super) error: i16,
@@ -21,6 +29,8 @@ pub(super) struct Response {
     pub(super) session: i32,
     /// By topic.
     pub(super) topics: Vec<TopicPart>,
+    /// The leaders that partitions tell of.
+    pub(super) hinted: Hinted,
 }
 
 /// One topic of a response.
@@ -45,6 +55,10 @@ pub(super) struct PartitionPart {
     /// Transactions that were aborted: none so far, which readers of committed records are told by an empty list and
     /// others by null.
     pub(super) aborted: Aborted,
+    /// Who leads the partition and in which epoch, where the client asked somebody else (KIP-951).
+    pub(super) leader: Option<(BrokerId, i32)>,
+    /// The in-sync replica that this client should rather read from (KIP-392).
+    pub(super) preferred: Option<BrokerId>,
     /// Stored batches.
     pub(super) records: Vec<Part>,
 }
@@ -112,7 +126,41 @@ impl Encoder {
             }
             self.no_tags();
         }
-        self.no_tags();
+        self.endpoints(response.hinted);
+    }
+
+    /// The leaders that partitions tell of, as a tagged field if there are any.
+    fn endpoints(&mut self, hinted: Hinted) {
+        let brokers = hinted.into_brokers();
+        if self.version < HINTS || brokers.len() == 0 {
+            return self.no_tags();
+        }
+        let count = brokers.len();
+        let outer = std::mem::take(&mut self.buffer);
+        self.count(count);
+        for broker in brokers {
+            self.buffer.put_i32(broker.id.0);
+            self.text(Some(&broker.host));
+            self.buffer.put_i32(broker.port);
+            self.text(broker.rack.as_deref());
+            self.no_tags();
+        }
+        let field = std::mem::replace(&mut self.buffer, outer);
+        self.tagged(NODE_ENDPOINTS, &field);
+    }
+
+    /// The only tagged field of a structure.
+    fn tagged(&mut self, tag: u32, field: &[u8]) {
+        self.varint(1);
+        self.varint(tag);
+        self.varint(field.len() as u32);
+        self.buffer.put_slice(field);
+    }
+
+    fn text(&mut self, text: Option<&str>) {
+        let Some(text) = text else { return self.buffer.put_u8(0) };
+        self.varint(text.len() as u32 + 1);
+        self.buffer.put_slice(text.as_bytes());
     }
 
     fn partition(&mut self, partition: PartitionPart) {
@@ -129,8 +177,7 @@ impl Encoder {
             (Aborted::Empty, _) => self.count(0),
         }
         if self.version >= 11 {
-            // Preferred read replica: none.
-            self.buffer.put_i32(-1);
+            self.buffer.put_i32(partition.preferred.map_or(-1, |id| id.0));
         }
         let size: usize = partition.records.iter().map(Part::len).sum();
         if self.flexible() {
@@ -143,7 +190,15 @@ impl Encoder {
             self.bytes += size;
             self.parts.extend(partition.records);
         }
-        self.no_tags();
+        match partition.leader {
+            Some((id, epoch)) if self.version >= HINTS => {
+                let mut field = [0; 9];
+                field[..4].copy_from_slice(&id.0.to_be_bytes());
+                field[4..8].copy_from_slice(&epoch.to_be_bytes());
+                self.tagged(CURRENT_LEADER, &field);
+            }
+            _ => self.no_tags(),
+        }
     }
 
     fn count(&mut self, count: usize) {

@@ -1,10 +1,11 @@
 //! The codec that everybody uses reads what we encode by hand.
 
 use kafka_protocol::messages::{ApiKey, FetchResponse};
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 use proptest::prelude::*;
 
 use super::*;
+use crate::listener::kafka::brokers::{LeaderHint, Reachable};
 
 fn bytes_of(parts: &[Part]) -> Vec<u8> {
     let bytes = |part: &Part| match part {
@@ -19,17 +20,29 @@ fn partition() -> impl Strategy<Value = PartitionPart> {
         prop::collection::vec(any::<u8>(), 1..200).prop_map(|bytes| Part::Bytes(bytes.into())),
         0..3,
     );
-    (any::<i32>(), any::<i16>(), any::<[i64; 3]>(), any::<bool>(), records).prop_map(
-        |(index, error, [high_watermark, last_stable, log_start], aborted, records)| PartitionPart {
-            index,
-            error,
-            high_watermark,
-            last_stable,
-            log_start,
-            aborted: if aborted { Aborted::Empty } else { Aborted::Null },
-            records,
-        },
-    )
+    let leader = any::<Option<(i16, i32)>>();
+    (any::<i32>(), any::<i16>(), any::<[i64; 3]>(), any::<bool>(), records, leader, any::<Option<u16>>())
+        .prop_map(
+            |(
+                index,
+                error,
+                [high_watermark, last_stable, log_start],
+                aborted,
+                records,
+                leader,
+                preferred,
+            )| PartitionPart {
+                index,
+                error,
+                high_watermark,
+                last_stable,
+                log_start,
+                aborted: if aborted { Aborted::Empty } else { Aborted::Null },
+                leader: leader.map(|(id, epoch)| (BrokerId(i32::from(id)), epoch)),
+                preferred: preferred.map(|id| BrokerId(i32::from(id))),
+                records,
+            },
+        )
 }
 
 fn topic() -> impl Strategy<Value = TopicPart> {
@@ -41,6 +54,16 @@ fn topic() -> impl Strategy<Value = TopicPart> {
     })
 }
 
+fn hint() -> impl Strategy<Value = LeaderHint> {
+    let text = |text: String| StrBytes::from_string(text);
+    (0_i32..5, "[a-z.]{0,200}", any::<i32>(), proptest::option::of("[a-z]{0,9}")).prop_map(
+        move |(id, host, port, rack)| LeaderHint {
+            epoch: highwater_proto::LeaderEpoch(3),
+            broker: Reachable { id: BrokerId(id), host: text(host), port, rack: rack.map(text) },
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -50,16 +73,25 @@ proptest! {
         error in any::<i16>(),
         session in any::<i32>(),
         topics in prop::collection::vec(topic(), 0..3),
+        hints in prop::collection::vec(hint(), 0..3),
     ) {
+        let mut hinted = Hinted::default();
+        let endpoints: std::collections::BTreeMap<BrokerId, _> = hints.iter().map(|hint| {
+            let broker = &hint.broker;
+            (broker.id, (broker.host.clone(), broker.port, broker.rack.clone()))
+        }).collect();
+        for hint in hints {
+            hinted.note(hint);
+        }
         let expected: Vec<_> = topics.iter().map(|topic| {
             let partitions: Vec<_> = topic.partitions.iter().map(|part| {
                 (part.index, part.error, part.high_watermark, part.last_stable, part.log_start, part.aborted,
-                    bytes_of(&part.records))
+                    bytes_of(&part.records), part.leader, part.preferred)
             }).collect();
             (topic.name.clone(), topic.id, partitions)
         }).collect();
         let envelope = Envelope { key: ApiKey::Fetch, version, correlation: 7 };
-        let parts = Response { error, session, topics }.encode(&envelope);
+        let parts = Response { error, session, topics, hinted }.encode(&envelope);
         let mut bytes = Bytes::from(bytes_of(&parts));
         let length = bytes.split_to(4);
         prop_assert_eq!(i32::from_be_bytes(length[..].try_into().unwrap()) as usize, bytes.len());
@@ -72,6 +104,10 @@ proptest! {
         if version >= 7 {
             prop_assert_eq!((decoded.error_code, decoded.session_id), (error, session));
         }
+        let told: std::collections::BTreeMap<BrokerId, _> = decoded.node_endpoints.into_iter().map(|node| {
+            (node.node_id, (node.host, node.port, node.rack))
+        }).collect();
+        prop_assert_eq!(told, if version >= HINTS { endpoints } else { std::collections::BTreeMap::new() });
         prop_assert_eq!(decoded.responses.len(), expected.len());
         for (topic, (name, id, partitions)) in decoded.responses.iter().zip(expected) {
             if version >= TOPIC_IDS {
@@ -80,7 +116,7 @@ proptest! {
                 prop_assert_eq!(topic.topic.0.as_bytes(), &name[..]);
             }
             prop_assert_eq!(topic.partitions.len(), partitions.len());
-            for (part, (index, error, high_watermark, last_stable, log_start, aborted, records)) in
+            for (part, (index, error, high_watermark, last_stable, log_start, aborted, records, leader, preferred)) in
                 topic.partitions.iter().zip(partitions)
             {
                 prop_assert_eq!((part.partition_index, part.error_code), (index, error));
@@ -90,6 +126,10 @@ proptest! {
                 }
                 prop_assert_eq!(part.aborted_transactions.is_none(), aborted == Aborted::Null);
                 prop_assert_eq!(part.records.clone().unwrap_or_default(), records);
+                let preferred = preferred.filter(|_| version >= 11).unwrap_or(BrokerId(-1));
+                prop_assert_eq!(part.preferred_read_replica, preferred);
+                let told = (part.current_leader.leader_id, part.current_leader.leader_epoch);
+                prop_assert_eq!(told, leader.filter(|_| version >= HINTS).unwrap_or((BrokerId(-1), -1)));
             }
         }
     }

@@ -9,7 +9,7 @@ use highwater_proto::record::{BatchError, BatchHeader, Compression};
 use highwater_proto::{ErrorCode, PartitionIndex, TopicPartition};
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -19,11 +19,14 @@ use tokio::time::{Duration, Instant};
 use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::{Envelope, Refusal};
+use crate::listener::kafka::brokers::{Hinted, Reachable};
 use crate::partition::AckedBatch;
 use crate::service::{BatchOutcome, PendingProduce, ProduceFailure, ProduceItem};
 
 /// The first version whose clients understand zstd.
 const ZSTD_VERSION_MIN: i16 = 7;
+/// The first version that says who leads instead (KIP-951).
+const HINTS: i16 = 10;
 /// Longest wait for records to become safe.
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
@@ -181,6 +184,7 @@ impl Started {
 
     fn respond(&self, context: &Context, outcomes: Vec<BatchOutcome>) -> ProduceResponse {
         let version = self.envelope.version;
+        let mut hinted = Hinted::default();
         let mut outcomes = outcomes.into_iter();
         let mut responses = Vec::with_capacity(self.topics.len());
         for (name, slots) in &self.topics {
@@ -192,7 +196,16 @@ impl Started {
                 match outcomes.next() {
                     Some(BatchOutcome { result: Ok(acked), .. }) => appended(response, acked),
                     Some(BatchOutcome { result: Err(error), partition }) => {
-                        let response = failed(response, code(&error), error.to_string(), version);
+                        let code = code(&error);
+                        let mut response = failed(response, code, error.to_string(), version);
+                        if version >= HINTS
+                            && code == ErrorCode::NotLeaderOrFollower
+                            && let Some(hint) = context.leader_hint(partition)
+                        {
+                            let (id, epoch) = hinted.note(hint);
+                            response.current_leader =
+                                LeaderIdAndEpoch::default().with_leader_id(id).with_leader_epoch(epoch);
+                        }
                         match context.services.log_start(partition) {
                             Some(log_start) => response.with_log_start_offset(log_start.0),
                             None => response,
@@ -207,7 +220,15 @@ impl Started {
                 TopicProduceResponse::default().with_name(name.clone()).with_partition_responses(partitions),
             );
         }
-        ProduceResponse::default().with_responses(responses)
+        let endpoint = |broker: Reachable| {
+            NodeEndpoint::default()
+                .with_node_id(broker.id)
+                .with_host(broker.host)
+                .with_port(broker.port)
+                .with_rack(broker.rack)
+        };
+        let endpoints = hinted.into_brokers().map(endpoint).collect();
+        ProduceResponse::default().with_responses(responses).with_node_endpoints(endpoints)
     }
 }
 

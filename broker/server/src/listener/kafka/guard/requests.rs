@@ -22,7 +22,10 @@ pub(super) const REQUESTS: &[Request] = &[
     Request::new(33, (0, 2), 2, &ALTER_CONFIGS),
     Request::new(35, (1, 4), 2, &DESCRIBE_LOG_DIRS),
     Request::new(37, (0, 3), 2, &CREATE_PARTITIONS),
+    Request::new(43, (0, 2), 2, &ELECT_LEADERS),
     Request::new(44, (0, 1), 1, &INCREMENTAL_ALTER_CONFIGS),
+    Request::new(45, (0, 1), 0, &ALTER_PARTITION_REASSIGNMENTS),
+    Request::new(46, (0, 0), 0, &LIST_PARTITION_REASSIGNMENTS),
     Request::new(60, (0, 2), 0, &DESCRIBE_CLUSTER),
     Request::new(61, (0, 0), 0, &DESCRIBE_PRODUCERS),
     Request::new(75, (0, 0), 0, &DESCRIBE_TOPIC_PARTITIONS),
@@ -184,6 +187,13 @@ const CREATE_PARTITIONS_TOPIC: Struct = Struct::of(&[
 ]);
 const CREATE_PARTITIONS_ASSIGNMENT: Struct = Struct::of(&[int32s("broker_ids")]);
 
+const ELECT_LEADERS: Struct = Struct::of(&[
+    int8("election_type").since(1),
+    nullable_array("topic_partitions", &Kind::Struct(&ELECT_LEADERS_TOPIC)),
+    int32("timeout_ms"),
+]);
+const ELECT_LEADERS_TOPIC: Struct = Struct::of(&[string("topic"), int32s("partitions")]);
+
 const INCREMENTAL_ALTER_CONFIGS: Struct = Struct::of(&[
     array("resources", &Kind::Struct(&INCREMENTAL_ALTER_CONFIGS_RESOURCE)),
     boolean("validate_only"),
@@ -195,6 +205,20 @@ const INCREMENTAL_ALTER_CONFIGS_RESOURCE: Struct = Struct::of(&[
 ]);
 const INCREMENTAL_CONFIG: Struct =
     Struct::of(&[string("name"), int8("config_operation"), nullable_string("value")]);
+
+const ALTER_PARTITION_REASSIGNMENTS: Struct = Struct::of(&[
+    int32("timeout_ms"),
+    boolean("allow_replication_factor_change").since(1),
+    array("topics", &Kind::Struct(&REASSIGNABLE_TOPIC)),
+]);
+const REASSIGNABLE_TOPIC: Struct =
+    Struct::of(&[string("name"), array("partitions", &Kind::Struct(&REASSIGNABLE_PARTITION))]);
+const REASSIGNABLE_PARTITION: Struct =
+    Struct::of(&[int32("partition_index"), nullable_array("replicas", &Kind::Fixed(4))]);
+
+const LIST_PARTITION_REASSIGNMENTS: Struct =
+    Struct::of(&[int32("timeout_ms"), nullable_array("topics", &Kind::Struct(&LIST_REASSIGNMENTS_TOPIC))]);
+const LIST_REASSIGNMENTS_TOPIC: Struct = Struct::of(&[string("name"), int32s("partition_indexes")]);
 
 const DESCRIBE_CLUSTER: Struct = Struct::of(&[
     boolean("include_cluster_authorized_operations"),

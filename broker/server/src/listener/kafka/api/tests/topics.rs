@@ -97,7 +97,7 @@ async fn each_impossible_topic_is_refused_alone_and_by_its_code() {
         (topic("twice", 2, 1), InvalidRequest, "twice"),
         (assigned("both", &[(0, &[1])]).with_num_partitions(1), InvalidRequest, "must be -1"),
         (assigned("own", &[(0, &[1]), (1, &[1])]), None, ""),
-        (assigned("other", &[(0, &[1]), (1, &[2])]), InvalidReplicaAssignment, "the only broker is 1"),
+        (assigned("other", &[(0, &[1]), (1, &[2])]), InvalidReplicaAssignment, "broker 2 is not there"),
         (assigned("many", &[(0, &[1, 2])]), InvalidReplicaAssignment, "[1, 2]"),
         (assigned("gap", &[(0, &[1]), (2, &[1])]), InvalidReplicaAssignment, "without a gap"),
         (assigned("again", &[(0, &[1]), (0, &[1])]), InvalidReplicaAssignment, "assigned twice"),

@@ -1,0 +1,304 @@
+//! Three brokers and a client that asks each of them: who leads, where, and what is refused.
+#![expect(clippy::disallowed_methods, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use highwater_proto::record::Compression;
+use highwater_proto::{BrokerId, ErrorCode};
+use highwater_server::config::ClusterConfig;
+use highwater_server::{Broker, BrokerConfig};
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
+use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::*;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::wire::{Wire, batch, name, produce};
+
+/// Three brokers, each with a Kafka listener, two of them on one rack.
+pub struct Cluster {
+    directory: TempDir,
+    voters: BTreeMap<BrokerId, String>,
+    pub brokers: BTreeMap<i32, Broker>,
+}
+
+impl Cluster {
+    pub async fn start() -> Cluster {
+        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+        let voters = (1..).map(BrokerId).zip(held.iter().map(address)).collect();
+        drop(held);
+        let directory = tempfile::tempdir().unwrap();
+        let mut cluster = Cluster { directory, voters, brokers: BTreeMap::new() };
+        let [one, two, three] = [1, 2, 3].map(|id| Broker::start(cluster.config(id)));
+        let (one, two, three) = tokio::join!(one, two, three);
+        cluster.brokers.extend([(1, one.unwrap()), (2, two.unwrap()), (3, three.unwrap())]);
+        cluster
+    }
+
+    fn config(&self, id: i32) -> BrokerConfig {
+        let config = BrokerConfig::ephemeral(self.directory.path().join(id.to_string()));
+        let peer = self.voters[&BrokerId(id)].parse().unwrap();
+        let rack = Some(if id == 3 { "far" } else { "near" }.to_owned());
+        BrokerConfig {
+            broker_id: BrokerId(id),
+            cluster: ClusterConfig { peer, voters: self.voters.clone(), rack, ..config.cluster.clone() },
+            ..config
+        }
+    }
+
+    pub async fn wire(&self, id: i32) -> Wire {
+        Wire::to(TcpStream::connect(self.brokers[&id].kafka_addrs()[0]).await.unwrap())
+    }
+
+    /// A topic of one partition, held by these, and known to all brokers.
+    pub async fn create(&self, topic: &str, replicas: &[i32]) {
+        let assignment = CreatableReplicaAssignment::default().with_broker_ids(ids(replicas));
+        let wanted = creatable(topic).with_assignments(vec![assignment]);
+        let created = create(&mut self.wire(1).await, wanted).await;
+        assert_eq!(created.error_code, 0, "{created:?}");
+        assert_eq!(i32::from(created.replication_factor), replicas.len() as i32);
+        self.wait_for(topic, "a leader", |partition| partition.leader == Some(BrokerId(replicas[0]))).await;
+    }
+
+    /// Waits until every broker sees partition 0 of the topic as it should be.
+    pub async fn wait_for(
+        &self,
+        topic: &str,
+        what: &str,
+        holds: impl Fn(&highwater_core::metadata::Partition) -> bool,
+    ) {
+        eventually(what, async || {
+            self.brokers.values().all(|broker| {
+                let image = broker.services().image();
+                image.topic_named(topic).is_some_and(|topic| holds(&topic.partitions[0]))
+            })
+        })
+        .await;
+    }
+
+    pub async fn stop(mut self) {
+        for (_, broker) in std::mem::take(&mut self.brokers) {
+            broker.stop().await.unwrap();
+        }
+    }
+
+    pub async fn stop_one(&mut self, id: i32) {
+        self.brokers.remove(&id).unwrap().stop().await.unwrap();
+    }
+}
+
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn ids(of: &[i32]) -> Vec<kafka_protocol::messages::BrokerId> {
+    of.iter().map(|id| kafka_protocol::messages::BrokerId(*id)).collect()
+}
+
+fn creatable(topic: &str) -> CreatableTopic {
+    CreatableTopic::default().with_name(name(topic)).with_num_partitions(-1).with_replication_factor(-1)
+}
+
+async fn create(
+    wire: &mut Wire,
+    topic: CreatableTopic,
+) -> kafka_protocol::messages::create_topics_response::CreatableTopicResult {
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+    let mut response: CreateTopicsResponse = wire.ask(ApiKey::CreateTopics, 7, &request).await;
+    response.topics.remove(0)
+}
+
+/// One fetch of partition 0, for as many as 200 ms.
+pub async fn fetch(
+    wire: &mut Wire,
+    id: uuid::Uuid,
+    offset: i64,
+    epoch: i32,
+    rack: &'static str,
+) -> (kafka_protocol::messages::fetch_response::PartitionData, FetchResponse) {
+    let partition = FetchPartition::default()
+        .with_fetch_offset(offset)
+        .with_current_leader_epoch(epoch)
+        .with_partition_max_bytes(1 << 20);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(200)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_rack_id(kafka_protocol::protocol::StrBytes::from_static_str(rack))
+        .with_topics(vec![FetchTopic::default().with_topic_id(id).with_partitions(vec![partition])]);
+    let mut response: FetchResponse = wire.ask(ApiKey::Fetch, 17, &request).await;
+    (response.responses[0].partitions.remove(0), response)
+}
+
+impl Cluster {
+    pub fn topic_id(&self, topic: &str) -> uuid::Uuid {
+        let image = self.brokers.values().next().unwrap().services().image();
+        uuid::Uuid::from_bytes(image.topic_named(topic).unwrap().id.0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_the_wrong_broker_is_told_the_leader_and_where_it_is() {
+    let cluster = Cluster::start().await;
+    cluster.create("t", &[2, 3]).await;
+    let leader = cluster.brokers[&2].kafka_addrs()[0];
+    for wrong in [1, 3] {
+        let mut wire = cluster.wire(wrong).await;
+        let request = produce("t", 0, -1, batch(Compression::None, &["a"]));
+        let response: ProduceResponse = wire.ask(ApiKey::Produce, 10, &request).await;
+        let refused = &response.responses[0].partition_responses[0];
+        assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.number(), "broker {wrong}");
+        assert_eq!((refused.current_leader.leader_id.0, refused.current_leader.leader_epoch), (2, 0));
+        let [node] = &response.node_endpoints[..] else { panic!("{response:?}") };
+        assert_eq!((node.node_id.0, node.port), (2, i32::from(leader.port())));
+        assert_eq!(node.rack.as_deref(), Some("near"));
+        let old: ProduceResponse = wire.ask(ApiKey::Produce, 9, &request).await;
+        assert!(old.node_endpoints.is_empty(), "version 9 has no place for it");
+    }
+    let (refused, response) = fetch(&mut cluster.wire(1).await, cluster.topic_id("t"), 0, 0, "").await;
+    assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.number());
+    assert_eq!((refused.current_leader.leader_id.0, refused.current_leader.leader_epoch), (2, 0));
+    assert_eq!(response.node_endpoints[0].port, i32::from(leader.port()));
+    let (unknown, _) = fetch(&mut cluster.wire(2).await, cluster.topic_id("t"), 0, 7, "").await;
+    assert_eq!(unknown.error_code, ErrorCode::UnknownLeaderEpoch.number());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_get_the_replicas_that_were_asked_for_or_the_right_error() {
+    let cluster = Cluster::start().await;
+    let mut wire = cluster.wire(2).await;
+    let created =
+        create(&mut wire, creatable("three").with_num_partitions(2).with_replication_factor(3)).await;
+    assert_eq!((created.error_code, created.replication_factor, created.num_partitions), (0, 3, 2));
+    let many = create(&mut wire, creatable("four").with_num_partitions(1).with_replication_factor(4)).await;
+    assert_eq!(many.error_code, ErrorCode::InvalidReplicationFactor.number());
+    let message = many.error_message.unwrap();
+    assert!(message.contains('4') && message.contains('3'), "{message}");
+    let by_hand = |lists: &[&[i32]]| {
+        let assignment = |(index, list): (i32, &&[i32])| {
+            CreatableReplicaAssignment::default().with_partition_index(index).with_broker_ids(ids(list))
+        };
+        creatable("by-hand").with_assignments((0..).zip(lists).map(assignment).collect())
+    };
+    let cases: [(&str, &[&[i32]]); 4] = [
+        ("a broker that is not there", &[&[1, 9]]),
+        ("a broker twice", &[&[1, 1]]),
+        ("nobody", &[&[]]),
+        ("lists of different lengths", &[&[1, 2], &[3]]),
+    ];
+    for (what, lists) in cases {
+        let refused = create(&mut wire, by_hand(lists)).await;
+        assert_eq!(refused.error_code, ErrorCode::InvalidReplicaAssignment.number(), "{what}");
+    }
+    let created = create(&mut wire, by_hand(&[&[3, 1], &[2, 3]])).await;
+    assert_eq!((created.error_code, created.replication_factor, created.num_partitions), (0, 2, 2));
+    let more = |list: &[i32], count| {
+        let assignment = CreatePartitionsAssignment::default().with_broker_ids(ids(list));
+        let topic = CreatePartitionsTopic::default()
+            .with_name(name("by-hand"))
+            .with_count(count)
+            .with_assignments(Some(vec![assignment]));
+        CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000)
+    };
+    for (list, count, code) in [
+        (&[1][..], 3, ErrorCode::InvalidReplicaAssignment),
+        (&[1, 8], 3, ErrorCode::InvalidReplicaAssignment),
+        (&[1, 2], 4, ErrorCode::InvalidReplicaAssignment),
+        (&[1, 2], 3, ErrorCode::None),
+    ] {
+        let response: CreatePartitionsResponse =
+            wire.ask(ApiKey::CreatePartitions, 3, &more(list, count)).await;
+        assert_eq!(response.results[0].error_code, code.number(), "{list:?} for {count}");
+    }
+    let image = cluster.brokers[&2].services().image();
+    let held: Vec<Vec<i32>> = image.topic_named("by-hand").unwrap().partitions.iter().map(numbers).collect();
+    assert_eq!(held, [vec![3, 1], vec![2, 3], vec![1, 2]]);
+    cluster.stop().await;
+}
+
+fn numbers(partition: &highwater_core::metadata::Partition) -> Vec<i32> {
+    partition.replicas.iter().map(|id| id.0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
+    let mut cluster = Cluster::start().await;
+    cluster.create("t", &[1, 2]).await;
+    let mut wire = cluster.wire(2).await;
+    let moved = |index: i32, to: Option<&[i32]>| {
+        let partition =
+            ReassignablePartition::default().with_partition_index(index).with_replicas(to.map(ids));
+        let topic = ReassignableTopic::default().with_name(name("t")).with_partitions(vec![partition]);
+        AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
+    };
+    for (index, to, code) in [
+        (0, None, ErrorCode::NoReassignmentInProgress),
+        (5, Some(&[1, 3][..]), ErrorCode::UnknownTopicOrPartition),
+        (0, Some(&[1, 7]), ErrorCode::InvalidReplicaAssignment),
+        (0, Some(&[3, 2]), ErrorCode::None),
+    ] {
+        let response: AlterPartitionReassignmentsResponse =
+            wire.ask(ApiKey::AlterPartitionReassignments, 0, &moved(index, to)).await;
+        assert_eq!(response.responses[0].partitions[0].error_code, code.number(), "{index} to {to:?}");
+    }
+    let kept = moved(0, Some(&[1])).with_allow_replication_factor_change(false);
+    let response: AlterPartitionReassignmentsResponse =
+        wire.ask(ApiKey::AlterPartitionReassignments, 1, &kept).await;
+    let refused = &response.responses[0].partitions[0];
+    assert_eq!(refused.error_code, ErrorCode::InvalidReplicationFactor.number());
+    cluster.wait_for("t", "the move to be over", |now| numbers(now) == [3, 2] && !now.is_reassigning()).await;
+    let list = ListPartitionReassignmentsRequest::default().with_topics(None);
+    let response: ListPartitionReassignmentsResponse =
+        wire.ask(ApiKey::ListPartitionReassignments, 0, &list).await;
+    assert!(response.topics.is_empty(), "{response:?}");
+
+    cluster.wait_for("t", "broker 3 to be in sync", |now| now.isr.len() == 2).await;
+    let elect = |kind, index| {
+        let topic = TopicPartitions::default().with_topic(name("t")).with_partitions(vec![index]);
+        ElectLeadersRequest::default().with_election_type(kind).with_topic_partitions(Some(vec![topic]))
+    };
+    let elected: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(0, 0)).await;
+    let code = elected.replica_election_results[0].partition_result[0].error_code;
+    assert!([0, ErrorCode::ElectionNotNeeded.number()].contains(&code), "{elected:?}");
+    cluster.wait_for("t", "broker 3 to lead", |now| now.leader == Some(BrokerId(3))).await;
+    for (kind, index, code) in [
+        (0, 0, ErrorCode::ElectionNotNeeded),
+        (1, 0, ErrorCode::ElectionNotNeeded),
+        (0, 4, ErrorCode::UnknownTopicOrPartition),
+    ] {
+        let elected: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(kind, index)).await;
+        let result = &elected.replica_election_results[0].partition_result[0];
+        assert_eq!(result.error_code, code.number(), "{elected:?}");
+    }
+    let unknown: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(7, 0)).await;
+    assert_eq!(unknown.error_code, ErrorCode::InvalidRequest.number());
+
+    cluster.stop_one(3).await;
+    cluster.wait_for("t", "broker 2 to lead", |now| now.leader == Some(BrokerId(2))).await;
+    let elected: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(0, 0)).await;
+    let result = &elected.replica_election_results[0].partition_result[0];
+    assert_eq!(result.error_code, ErrorCode::PreferredLeaderNotAvailable.number());
+    let ask = |fenced| DescribeClusterRequest::default().with_include_fenced_brokers(fenced);
+    let active: DescribeClusterResponse = wire.ask(ApiKey::DescribeCluster, 2, &ask(false)).await;
+    assert_eq!(active.brokers.iter().map(|broker| broker.broker_id.0).collect::<Vec<_>>(), [1, 2]);
+    let all: DescribeClusterResponse = wire.ask(ApiKey::DescribeCluster, 2, &ask(true)).await;
+    let known: Vec<_> = all.brokers.iter().map(|broker| (broker.broker_id.0, broker.is_fenced)).collect();
+    assert_eq!(known, [(1, false), (2, false), (3, true)]);
+    cluster.stop().await;
+}
