@@ -214,7 +214,7 @@ fn read(feed: &mut Feed, outgoing: Outgoing) -> Option<LeaderMessage> {
             feed.sent(slot, slice.next, slice.bytes.len());
             let records = Bytes::copy_from_slice(&slice.bytes);
             let (epoch, high_watermark, log_start) = (share.epoch, share.high_watermark, share.log_start);
-            Some(LeaderMessage::Batches { slot, epoch, high_watermark, log_start, records })
+            Some(LeaderMessage::Batches { slot, epoch, high_watermark, log_start, from: share.from, records })
         }
         Err(highwater_log::ReadError::Moved) => {
             feed.unread(slot);

@@ -317,8 +317,8 @@ impl Leader {
             })
     }
 
-    /// What became of the proposal that [`Leader::propose`] returned last.
-    pub fn proposal_answered(&mut self, outcome: ProposalOutcome) {
+    /// What became of the proposal that [`Leader::propose`] returned last. Returns the new high watermark if it rose.
+    pub fn proposal_answered(&mut self, outcome: ProposalOutcome) -> Option<Offset> {
         match outcome {
             // Until the metadata says what holds, the largest possible set counts.
             ProposalOutcome::Accepted | ProposalOutcome::Outdated => {}
@@ -329,6 +329,7 @@ impl Leader {
             }
             ProposalOutcome::Refused => self.pending = None,
         }
+        self.advance()
     }
 
     fn proposal(&self, pending: &Pending) -> IsrProposal {

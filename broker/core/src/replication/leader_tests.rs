@@ -147,18 +147,32 @@ fn one_proposal_at_a_time_and_a_lost_answer_is_asked_for_again() {
     let _ = leader.progressed(progress(3, 0, 0), T0);
     let first = leader.propose(everybody, T0).expect("3 joins");
     assert_eq!(leader.propose(everybody, T0), None, "M-06: one under way");
-    leader.proposal_answered(ProposalOutcome::Unanswered);
+    let _ = leader.proposal_answered(ProposalOutcome::Unanswered);
     assert_eq!(leader.maximal_isr().count(), 3, "M-06: it may have been carried out");
     assert_eq!(leader.propose(everybody, T0), Some(first), "the same again");
-    leader.proposal_answered(ProposalOutcome::Outdated);
+    let _ = leader.proposal_answered(ProposalOutcome::Outdated);
     assert_eq!(leader.maximal_isr().count(), 3, "until the metadata says otherwise");
     let _ = leader.assigned(assignment(&[1, 2], 0), T0);
     assert_eq!(leader.maximal_isr().count(), 3, "M-62: no news");
     let _ = leader.assigned(assignment(&[1, 2], 1), T0);
     assert_eq!(leader.maximal_isr().count(), 2);
     let _ = leader.propose(everybody, T0).expect("anew");
-    leader.proposal_answered(ProposalOutcome::Refused);
+    let _ = leader.proposal_answered(ProposalOutcome::Refused);
     assert_eq!(leader.maximal_isr().count(), 2);
+}
+
+/// Who was to join held the high watermark back while it might have joined. When the proposal was refused, nothing looked
+/// again, and acknowledgements waited for the next append.
+#[test]
+fn a_refused_proposal_lets_the_others_go_on() {
+    let mut leader = leader(&[1, 2], 10, 10);
+    let _ = leader.progressed(progress(2, 10, 10), T0);
+    let _ = leader.progressed(progress(3, 10, 10), T0);
+    let _ = leader.propose(everybody, T0).expect("3 joins");
+    let _ = leader.appended(Offset(20), T0);
+    let _ = leader.flushed(Offset(20));
+    assert_eq!(leader.progressed(progress(2, 20, 20), T0), Ok(None), "3 may be in sync");
+    assert_eq!(leader.proposal_answered(ProposalOutcome::Refused), Some(Offset(20)));
 }
 
 #[test]
@@ -237,7 +251,7 @@ proptest! {
                         let isr = members(&proposal);
                         let _ = leader.assigned(assignment(&isr, partition_epoch), now);
                     } else {
-                        leader.proposal_answered(ProposalOutcome::Unanswered);
+                        let _ = leader.proposal_answered(ProposalOutcome::Unanswered);
                     }
                 },
             }

@@ -24,6 +24,8 @@ pub struct Share {
     pub high_watermark: Offset,
     /// The first offset that is still there.
     pub log_start: Offset,
+    /// Where the follower's log ends, as far as was sent.
+    pub from: Offset,
     /// The next batches, if there are any.
     pub plan: Option<ReadPlan>,
 }
@@ -102,7 +104,7 @@ impl Partition {
             None
         };
         let (high_watermark, log_start) = (leader.high_watermark(), state.log.log_start());
-        Ok(Share { epoch, high_watermark, log_start, plan })
+        Ok(Share { epoch, high_watermark, log_start, from, plan })
     }
 
     /// A follower reports what it has.
@@ -211,16 +213,17 @@ impl Partition {
         Ok(Next::Ask)
     }
 
-    /// Appends what the leader of this epoch sent: whole batches that follow each other. Checks each one (M-18).
+    /// Appends what the leader of this epoch sent: whole batches that follow each other, after everything before `after`.
+    /// Checks each one (M-18). `words` are the leader's high watermark and log start.
     ///
     /// # Errors
     /// [`ReplicaError`]; batches before the one that failed are appended.
     pub fn replicate(
         self: &Arc<Partition>,
         from: LeaderEpoch,
+        after: Offset,
         records: &Bytes,
-        high_watermark: Offset,
-        log_start: Offset,
+        words: (Offset, Offset),
     ) -> Result<(), ReplicaError> {
         let mut headers = Vec::new();
         for batch in batches(records.clone()) {
@@ -240,6 +243,11 @@ impl Partition {
             // From before the log was cut: the leader's answer to the new question begins anew.
             return Ok(());
         }
+        let log_end = state.log.log_end();
+        if after > log_end {
+            // Something before it was not taken: appended here, it would leave a hole.
+            return Err(ReplicaError::NotNext { base_offset: after, log_end });
+        }
         for (batch, header) in &headers {
             if header.next_offset() <= state.log.log_end() {
                 // The first batch may begin before the offset that was asked for.
@@ -254,7 +262,7 @@ impl Partition {
             self.around.metrics.replication.bytes_copied.inc_by(batch.len() as u64);
         }
         let mut released = Released::default();
-        self.take_words(state, from, high_watermark, log_start, &mut released)?;
+        self.take_words(state, from, words.0, words.1, &mut released)?;
         match durability {
             Durability::Fsync => self.want_flush(state),
             Durability::Replicated => released.watches.extend(state.tail.clone()),

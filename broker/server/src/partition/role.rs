@@ -186,12 +186,16 @@ impl Partition {
 
     /// What became of the proposal made last, in that leader epoch.
     pub fn proposal_answered(self: &Arc<Partition>, epoch: LeaderEpoch, outcome: ProposalOutcome) {
+        let mut released = Released::default();
         let mut state = self.lock();
         if let Role::Leader(leader) = &mut state.role
             && leader.epoch() == epoch
+            && leader.proposal_answered(outcome).is_some()
         {
-            leader.proposal_answered(outcome);
+            state.release(&mut released);
         }
+        drop(state);
+        released.run();
     }
 
     /// Looks at the partition's in-sync replicas again.

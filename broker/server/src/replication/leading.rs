@@ -105,7 +105,7 @@ async fn send_batches<W: AsyncWrite + Unpin>(
     share: Share,
 ) -> std::io::Result<()> {
     let Some(plan) = share.plan else { return Ok(()) };
-    let words = (share.high_watermark, share.log_start);
+    let words = [share.high_watermark, share.log_start, share.from];
     match read(plan).await {
         Ok(slice) if slice.bytes.is_empty() => lock(feed).unread(slot),
         Ok(slice) => {

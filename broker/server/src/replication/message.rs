@@ -9,7 +9,7 @@
 //!             2 forget
 //!             3 progress  i64 log start, i64 log end, i64 flushed end
 //!  leader:    1 answer    i32 leader epoch, u8 (0 go, 1 diverged, 2 reset), i32 epoch, i64 offset
-//!             2 batches   i32 leader epoch, i64 high watermark, i64 log start, record batches
+//!             2 batches   i32 leader epoch, i64 high watermark, i64 log start, i64 offset they follow on, batches
 //!             3 watermark i32 leader epoch, i64 high watermark, i64 log start
 //!             4 refused   u8 reason
 //! ```
@@ -20,7 +20,7 @@ use highwater_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartiti
 use thiserror::Error;
 
 /// Bytes of a `batches` message before the batches, its length field included.
-pub const BATCHES_HEAD_BYTES: usize = 4 + 1 + 4 + 4 + 4 + 8 + 8;
+pub const BATCHES_HEAD_BYTES: usize = 4 + 1 + 4 + 4 + 4 + 8 + 8 + 8;
 /// The longest message that is taken.
 pub const MESSAGE_BYTES_MAX: usize = (2 << 30) - 1;
 
@@ -85,6 +85,8 @@ pub enum LeaderMessage {
         high_watermark: Offset,
         /// The first offset that is still there.
         log_start: Offset,
+        /// Where the follower's log must end: nothing lies between this and the first batch.
+        from: Offset,
         /// Whole batches as stored.
         records: Bytes,
     },
@@ -200,8 +202,8 @@ impl LeaderMessage {
                 out.put_i32(at.0);
                 out.put_i64(offset.0);
             }
-            LeaderMessage::Batches { slot, epoch, high_watermark, log_start, records } => {
-                put_batches_head(out, *slot, *epoch, (*high_watermark, *log_start), records.len());
+            LeaderMessage::Batches { slot, epoch, high_watermark, log_start, from, records } => {
+                put_batches_head(out, *slot, *epoch, [*high_watermark, *log_start, *from], records.len());
             }
             LeaderMessage::Watermark { slot, epoch, high_watermark, log_start } => {
                 put_head(out, 20, 3, *slot);
@@ -235,16 +237,16 @@ impl LeaderMessage {
                 };
                 Ok(LeaderMessage::Answer { slot, epoch, answer })
             }
-            (2 | 3, 20..) => {
+            (2, 28..) => {
                 let epoch = LeaderEpoch(frame.get_i32());
                 let (high_watermark, log_start) = (Offset(frame.get_i64()), Offset(frame.get_i64()));
-                match kind {
-                    2 => {
-                        Ok(LeaderMessage::Batches { slot, epoch, high_watermark, log_start, records: frame })
-                    }
-                    _ if !frame.is_empty() => Err(unreadable),
-                    _ => Ok(LeaderMessage::Watermark { slot, epoch, high_watermark, log_start }),
-                }
+                let from = Offset(frame.get_i64());
+                Ok(LeaderMessage::Batches { slot, epoch, high_watermark, log_start, from, records: frame })
+            }
+            (3, 20) => {
+                let epoch = LeaderEpoch(frame.get_i32());
+                let (high_watermark, log_start) = (Offset(frame.get_i64()), Offset(frame.get_i64()));
+                Ok(LeaderMessage::Watermark { slot, epoch, high_watermark, log_start })
             }
             (4, 1) => {
                 let reason = match frame.get_u8() {
@@ -261,18 +263,20 @@ impl LeaderMessage {
     }
 }
 
-/// The front of a `batches` message whose batches, `bytes` of them, follow it. `words` are high watermark and log start.
+/// The front of a `batches` message whose batches, `bytes` of them, follow it. `words` are high watermark, log start and
+/// the offset that the batches follow on.
 pub fn put_batches_head(
     out: &mut BytesMut,
     slot: Slot,
     epoch: LeaderEpoch,
-    words: (Offset, Offset),
+    words: [Offset; 3],
     bytes: usize,
 ) {
-    put_head(out, 20 + bytes, 2, slot);
+    put_head(out, 28 + bytes, 2, slot);
     out.put_i32(epoch.0);
-    out.put_i64(words.0.0);
-    out.put_i64(words.1.0);
+    for word in words {
+        out.put_i64(word.0);
+    }
 }
 
 fn put_head(out: &mut BytesMut, body_bytes: usize, kind: u8, slot: Slot) {
@@ -321,7 +325,7 @@ mod tests {
             answer(FollowAnswer::Go),
             answer(FollowAnswer::Diverged { epoch: LeaderEpoch(3), end: Offset(12) }),
             answer(FollowAnswer::Reset { log_start: Offset(12) }),
-            LeaderMessage::Batches { slot, epoch, high_watermark, log_start, records },
+            LeaderMessage::Batches { slot, epoch, high_watermark, log_start, from: Offset(7), records },
             LeaderMessage::Watermark { slot, epoch, high_watermark, log_start },
             LeaderMessage::Refused { slot, reason: Refusal::NotLeader },
             LeaderMessage::Refused { slot, reason: Refusal::OtherEpoch },

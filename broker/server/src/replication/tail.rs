@@ -118,8 +118,8 @@ impl Tail {
                     Next::Copy => followed.refusals = 0,
                 })
             }
-            LeaderMessage::Batches { epoch, high_watermark, log_start, records, .. } => {
-                followed.partition.replicate(epoch, &records, high_watermark, log_start)
+            LeaderMessage::Batches { epoch, high_watermark, log_start, from, records, .. } => {
+                followed.partition.replicate(epoch, from, &records, (high_watermark, log_start))
             }
             LeaderMessage::Watermark { epoch, high_watermark, log_start, .. } => {
                 followed.partition.told(epoch, high_watermark, log_start)

@@ -131,7 +131,14 @@ impl World {
                     link.feed.sent(slot, read.next, read.bytes.len());
                     let (epoch, records) = (share.epoch, read.bytes);
                     let (high_watermark, log_start) = (share.high_watermark, share.log_start);
-                    LeaderMessage::Batches { slot, epoch, high_watermark, log_start, records }
+                    LeaderMessage::Batches {
+                        slot,
+                        epoch,
+                        high_watermark,
+                        log_start,
+                        from: share.from,
+                        records,
+                    }
                 }
             };
             let mut frame = BytesMut::new();
