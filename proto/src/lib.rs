@@ -5,6 +5,7 @@
 pub mod error_code;
 pub mod grpc;
 pub mod ids;
+pub mod museum;
 pub mod record;
 
 pub use error_code::ErrorCode;

@@ -5,6 +5,8 @@
 pub mod checker;
 pub mod history;
 pub mod model;
+#[cfg(feature = "museum")]
+pub mod museum;
 mod process;
 pub mod sim;
 

@@ -6,6 +6,7 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::record::{
     BatchHeader, HEADER_BYTES, STAMP_BYTES, TimestampType, restamp_append_time, stamp,
 };
@@ -124,6 +125,7 @@ impl PartitionLog {
     ) -> Result<Appended, AppendError> {
         self.check_appendable()?;
         if header.has_producer()
+            && !museum::active(Bug::DedupeOff)
             && let ProducerVerdict::Duplicate(known) = self.producers.check(header)?
         {
             return Ok(Appended {
@@ -160,7 +162,10 @@ impl PartitionLog {
         if header.base_offset < self.log_end {
             return Err(AppendError::NotNext { base_offset: header.base_offset, log_end: self.log_end });
         }
-        self.write_batch(&[IoSlice::new(batch)], header, now_ms)
+        let known = museum::active(Bug::DedupeLostAtFailover).then(|| self.producers.clone());
+        let appended = self.write_batch(&[IoSlice::new(batch)], header, now_ms);
+        self.producers = known.unwrap_or_else(|| std::mem::take(&mut self.producers));
+        appended
     }
 
     fn check_appendable(&self) -> Result<(), AppendError> {

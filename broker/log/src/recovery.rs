@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_env::DiskFile;
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{LeaderEpoch, Offset};
 
 use crate::attest::{self, Attested, Place};
@@ -266,6 +267,10 @@ impl<'a> Recovery<'a> {
         let flushed_end = self.flushed_end_of(base, next_base);
         loop {
             let reason = walk.run(&mut epochs).map_err(fault("read", &path))?;
+            let whole = matches!(reason, ScanStop::End | ScanStop::Zeros | ScanStop::Stale);
+            if museum::active(Bug::TornTailIsRot) && walk.next >= flushed_end && !whole {
+                self.rot(path.clone(), walk.position, walk.next, walk.next.advance(1));
+            }
             if walk.next >= flushed_end {
                 // Behind what an old file is written over with lies what was in it before.
                 if reader.id.is_none() {

@@ -11,6 +11,10 @@ use std::time::Instant;
 
 use highwater_tests::sim::{Finished, Plan, run};
 
+thread_local! {
+    static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| {
@@ -23,7 +27,8 @@ fn main() -> ExitCode {
         (None, Some((from, end))) => number(from)..number(end),
         (None, None) => 0..100,
     };
-    std::panic::set_hook(Box::new(|_| ()));
+    // An optimised build ends at the first panic: it must say which seed that was.
+    std::panic::set_hook(Box::new(|panic| println!("seed {}: {panic}", SEED.get())));
     let twice = arguments.iter().any(|argument| argument == "--twice");
     let threads = value("--threads").map_or(2, |text| number(text).max(1));
     let began = Instant::now();
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
         if seed >= seeds.end {
             break;
         }
+        SEED.set(seed);
         let finished = run(&Plan::of(seed));
         events.fetch_add(finished.events, Ordering::Relaxed);
         acknowledged.fetch_add(finished.report.records_acknowledged, Ordering::Relaxed);

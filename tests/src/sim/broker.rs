@@ -335,7 +335,7 @@ impl World {
                         leader_epoch: proposal.leader_epoch,
                         partition_epoch: proposal.partition_epoch,
                         isr: proposal.isr,
-                        recovered: false,
+                        recovered: true,
                     };
                     let epoch = proposal.leader_epoch.0;
                     let command =

@@ -278,7 +278,7 @@ impl World {
             && self.random.below(2) == 0
         {
             late.insert(term, proposal.entry);
-            self.plan_in(self.random.below(40), Event::Committed { term });
+            self.plan_in(self.random.below(2500), Event::Committed { term });
         }
         self.controller.term = term + 1;
         self.controller.since = self.now;

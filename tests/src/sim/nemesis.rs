@@ -122,6 +122,7 @@ impl World {
             "controller-fail-over" => {
                 let next = (0..brokers).filter(|at| *at != self.controller.node && self.is_up(*at));
                 let next = self.pick(&next.collect::<Vec<_>>())?;
+                self.leave_a_decision_behind(node);
                 self.fail_over_to(next);
                 Some((format!("to broker {next}"), Undo::Nothing, 1))
             }
@@ -146,6 +147,14 @@ impl World {
                 (name, Undo::Nothing, 1)
             }),
             other => unreachable!("{other} is not in the list"),
+        }
+    }
+
+    /// The controller is about to fence somebody when it is succeeded: that must not happen later (M-63).
+    fn leave_a_decision_behind(&mut self, at: usize) {
+        let image = &self.nodes[self.controller.node].image;
+        if let Some(epoch) = image.broker(super::broker::id(at)).map(|broker| broker.epoch) {
+            self.queue_own(Command::Fence { broker: super::broker::id(at), epoch });
         }
     }
 

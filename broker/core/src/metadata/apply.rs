@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId};
 use thiserror::Error;
 
@@ -93,7 +94,7 @@ impl Image {
         if index <= self.applied {
             return Ok(Applied::Before);
         }
-        if entry.based_on != self.accepted {
+        if entry.based_on != self.accepted && !museum::active(Bug::ZombieDecides) {
             self.applied = index;
             return Ok(Applied::Stale { based_on: entry.based_on, accepted: self.accepted });
         }
@@ -338,7 +339,8 @@ pub(super) fn change_partition(
         let before = partition.leader.or(partition.last_leader);
         partition.leader = Some(BrokerId(leader)).filter(|_| leader >= 0);
         partition.last_leader = before.filter(|_| partition.leader.is_none());
-        let epoch = partition.leader_epoch.0.checked_add(1).ok_or("starts one leader epoch too many")?;
+        let step = i32::from(!museum::active(Bug::ElectionKeepsEpoch));
+        let epoch = partition.leader_epoch.0.checked_add(step).ok_or("starts one leader epoch too many")?;
         partition.leader_epoch = LeaderEpoch(epoch);
     }
     let epoch = partition.partition_epoch.0.checked_add(1).ok_or("changes a partition once too often")?;

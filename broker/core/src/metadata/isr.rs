@@ -1,6 +1,7 @@
 //! In-sync sets changed by their leaders: a compare-and-set over partition, leader and broker epochs (M-05, M-06,
 //! KIP-497, KIP-841, KIP-903).
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerEpoch, BrokerId};
 
 use super::command::{AlterPartition, Outcome, PartitionResult};
@@ -82,7 +83,7 @@ fn check_epochs(
     if partition.leader != Some(broker) {
         return Err(AlterPartitionError::NotLeader { broker });
     }
-    if change.partition_epoch < partition_epoch {
+    if change.partition_epoch < partition_epoch && !museum::active(Bug::AlterWithoutCompare) {
         let (epoch, now) = (change.partition_epoch, partition_epoch);
         return Err(AlterPartitionError::InvalidUpdateVersion { epoch, now });
     }
@@ -115,7 +116,7 @@ fn check_member(image: &Image, id: BrokerId, epoch: BrokerEpoch) -> Result<(), A
     let ineligible = |problem: String| Err(AlterPartitionError::IneligibleReplica { broker: id, problem });
     match image.broker(id) {
         None => ineligible("it is not registered".to_owned()),
-        Some(broker) if broker.epoch != epoch => {
+        Some(broker) if broker.epoch != epoch && !museum::active(Bug::StaleLifeJoins) => {
             ineligible(format!("it fetched in epoch {epoch}, and is registered in epoch {}", broker.epoch))
         }
         Some(broker) if broker.fenced => ineligible("it is fenced".to_owned()),

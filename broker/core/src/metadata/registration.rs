@@ -2,6 +2,7 @@
 //! M-61, KIP-903, KIP-966).
 
 use highwater_proto::BrokerId;
+use highwater_proto::museum::{self, Bug};
 
 use super::broker::Broker;
 use super::command::{LastStop, Outcome, Registration};
@@ -56,7 +57,7 @@ pub fn register(
         endpoints: registration.endpoints.clone(),
         rack: registration.rack.clone(),
         version: registration.version,
-        fenced: true,
+        fenced: !museum::active(Bug::RestartKeepsItsPart),
         draining: before.is_some_and(|before| before.draining),
         stopping: false,
     };
@@ -97,7 +98,8 @@ fn is_repeated(before: &Broker, registration: &Registration) -> bool {
 /// counts is the last epoch that did serve.
 fn data(before: Option<&Broker>, registration: &Registration) -> Data {
     let Some(before) = before else { return Data::Gone };
-    if before.disk_id != registration.disk_id || registration.last_epoch < before.served_epoch {
+    let gone = before.disk_id != registration.disk_id || registration.last_epoch < before.served_epoch;
+    if gone && !museum::active(Bug::WipedDiskIsWhole) {
         return Data::Gone;
     }
     match registration.last_stop {
@@ -107,6 +109,9 @@ fn data(before: Option<&Broker>, registration: &Registration) -> Data {
 }
 
 fn recount(image: &Image, broker: BrokerId, data: Data) -> Vec<Record> {
+    if museum::active(Bug::RestartKeepsItsPart) {
+        return Vec::new();
+    }
     let active = |id: BrokerId| id != broker && image.is_active(id);
     let concerned = |partition: &super::Partition| {
         [&partition.isr, &partition.elr, &partition.last_known_elr].iter().any(|list| list.contains(&broker))
@@ -114,6 +119,7 @@ fn recount(image: &Image, broker: BrokerId, data: Data) -> Vec<Record> {
     sweep(image, &active, concerned, |topic, mut draft| {
         match data {
             Data::Gone => draft.empty.push(broker),
+            Data::Flushed if museum::active(Bug::UncleanIsClean) => {}
             Data::Flushed if !topic.acknowledges_from_disk() => draft.tainted.push(broker),
             Data::Flushed | Data::Whole => {}
         }

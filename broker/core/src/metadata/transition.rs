@@ -1,6 +1,7 @@
 //! How a partition gets from one state to the next: the one place where in-sync sets, eligible replicas, reassignments
 //! and leaders are settled together, so that every decision keeps the same rules (KIP-966, M-09).
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerId, TopicPartition};
 
 use super::apply::change_partition;
@@ -103,6 +104,7 @@ impl Draft {
             return;
         }
         let survivor = match self.choice {
+            _ if museum::active(Bug::UncleanByDefault) => there(&next.replicas),
             Choice::Unclean => there(&next.last_known_elr).or_else(|| there(&next.replicas)),
             Choice::Keep | Choice::Preferred => self.last_leader(topic).filter(|id| active(*id)),
         };

@@ -1,5 +1,6 @@
 //! Where two logs part ways (M-01, M-02, M-16): by leader epochs, never by high watermarks.
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{LeaderEpoch, Offset};
 
 /// What must be known of a log to compare it with another one.
@@ -60,6 +61,9 @@ pub fn answer(leader: &impl LogView, position: Position) -> FollowAnswer {
         };
     }
     match leader.end_of_epoch(position.last_epoch) {
+        Some(_) if museum::active(Bug::UnknownEpochIsFine) && position.log_end <= leader.log_end() => {
+            FollowAnswer::Go
+        }
         Some((epoch, end)) if epoch < position.last_epoch || end < position.log_end => {
             FollowAnswer::Diverged { epoch, end }
         }

@@ -3,6 +3,7 @@
 //! It lives as long as one leader's epoch. Truncation is decided by epochs alone (M-01, M-02) and only by a leader of the
 //! epoch that the follower believes in (M-03).
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerId, LeaderEpoch, Offset};
 
 use super::divergence::{FollowAnswer, LogView, Position};
@@ -73,7 +74,7 @@ impl Follower {
     /// Whether the leader has found that the logs agree, so that batches may come.
     #[must_use]
     pub fn is_copying(&self) -> bool {
-        self.phase == Phase::Copying
+        self.phase == Phase::Copying || museum::active(Bug::CopyBeforeAgreement)
     }
 
     /// What to tell the leader. Begins anew: until its answer, no batch is taken.
@@ -99,6 +100,9 @@ impl Follower {
     ) -> Result<Truncation, StreamError> {
         self.check(from)?;
         let truncation = match answer {
+            _ if museum::active(Bug::TruncateToHighWatermark) && log.log_end() > self.high_watermark => {
+                Truncation::To { end: self.high_watermark, below_high_watermark: false }
+            }
             FollowAnswer::Go => {
                 self.phase = Phase::Copying;
                 return Ok(Truncation::None);
@@ -128,6 +132,7 @@ impl Follower {
     pub fn check(&self, from: LeaderEpoch) -> Result<(), StreamError> {
         let (asked, current) = (from, self.epoch);
         match from.cmp(&self.epoch) {
+            _ if museum::active(Bug::FollowerTakesAnyEpoch) => Ok(()),
             std::cmp::Ordering::Less => Err(StreamError::Fenced { asked, current }),
             std::cmp::Ordering::Greater => Err(StreamError::Unknown { asked, current }),
             std::cmp::Ordering::Equal => Ok(()),
@@ -148,7 +153,8 @@ impl Follower {
         if self.phase != Phase::Copying {
             return Ok(None);
         }
-        let known = high_watermark.min(log_end);
+        let bug = museum::active(Bug::HighWatermarkBeyondLog);
+        let known = if bug { high_watermark } else { high_watermark.min(log_end) };
         if known <= self.high_watermark {
             return Ok(None);
         }

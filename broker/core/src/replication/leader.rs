@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
 
 use super::reports::{Assignment, IsrProposal, Progress, Rules, StreamError};
@@ -131,7 +132,8 @@ impl Leader {
     /// epoch, because an earlier leader may have shown more (M-13).
     #[must_use]
     pub fn latest(&self) -> Option<Offset> {
-        (self.high_watermark >= self.epoch_start).then_some(self.high_watermark)
+        let known = self.high_watermark >= self.epoch_start || museum::active(Bug::LatestTooEarly);
+        known.then_some(self.high_watermark)
     }
 
     /// This broker.
@@ -169,7 +171,12 @@ impl Leader {
     pub fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> + '_ {
         let proposed = self.pending.iter().flat_map(|pending| pending.isr.iter().map(|(id, _)| *id));
         let added = proposed.filter(|id| !self.assignment.isr.contains(id));
-        self.assignment.isr.iter().copied().chain(added)
+        let added = added.filter(|_| !museum::active(Bug::ExpansionCountsLate));
+        let leaves = |id: &BrokerId| {
+            museum::active(Bug::ShrinkCountsEarly)
+                && self.pending.as_ref().is_some_and(|it| it.isr.iter().all(|(member, _)| member != id))
+        };
+        self.assignment.isr.iter().copied().filter(move |id| !leaves(id)).chain(added)
     }
 
     /// What a follower has said it has: the end of its log, and how far it is flushed.
@@ -206,6 +213,7 @@ impl Leader {
     pub fn check(&self, broker: BrokerId, asked: LeaderEpoch) -> Result<(), StreamError> {
         let current = self.epoch;
         match asked.cmp(&current) {
+            _ if museum::active(Bug::LeaderTakesAnyEpoch) => {}
             std::cmp::Ordering::Less => return Err(StreamError::Fenced { asked, current }),
             std::cmp::Ordering::Greater => return Err(StreamError::Unknown { asked, current }),
             std::cmp::Ordering::Equal => {}
@@ -351,15 +359,15 @@ impl Leader {
         outside
             .filter(|(_, replica)| self.has_earned_its_place(replica, now))
             .filter_map(|(id, replica)| replica.reported.map(|epoch| (*id, epoch)))
-            .filter(|(id, epoch)| life(*id) == Some(*epoch))
+            .filter(|(id, epoch)| life(*id) == Some(*epoch) || museum::active(Bug::StaleLifeJoins))
             .collect()
     }
 
     fn has_earned_its_place(&self, replica: &Replica, now: Duration) -> bool {
         let counted = replica.counted(self.rules.durability);
         replica.reported.is_some()
-            && counted >= self.high_watermark
-            && counted >= self.epoch_start
+            && (counted >= self.high_watermark || museum::active(Bug::JoinBelowHighWatermark))
+            && (counted >= self.epoch_start || museum::active(Bug::JoinBelowEpochStart))
             && now >= replica.rejoin_at
     }
 
@@ -386,6 +394,7 @@ impl Leader {
     /// What this replica itself counts for (M-12).
     pub(super) fn own_end(&self) -> Offset {
         match self.rules.durability {
+            Durability::Fsync if museum::active(Bug::LeaderCountsUnflushed) => self.log_end,
             Durability::Fsync => self.flushed_end,
             Durability::Replicated => self.log_end,
         }
@@ -394,7 +403,8 @@ impl Leader {
     /// Moves the high watermark over the maximal in-sync replicas (I9), if enough are committed (M-09). While a proposal
     /// is under way it waits for those, too, that would be in the next one (M-07).
     fn advance(&mut self) -> Option<Offset> {
-        if self.assignment.isr.len() < self.rules.min_in_sync {
+        let few = self.assignment.isr.len() < self.rules.min_in_sync;
+        if few && !museum::active(Bug::HighWatermarkBelowMinimum) {
             return None;
         }
         let mut end = self.own_end();
@@ -445,6 +455,7 @@ impl Replica {
     pub(super) fn counted(&self, durability: Durability) -> Offset {
         match (self.reported, durability) {
             (None, _) => Offset::ZERO,
+            (Some(_), Durability::Fsync) if museum::active(Bug::FollowerCountsUnflushed) => self.log_end,
             (Some(_), Durability::Fsync) => self.flushed_end,
             (Some(_), Durability::Replicated) => self.log_end,
         }

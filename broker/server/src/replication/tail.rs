@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_core::replication::StreamError;
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 use super::message::{FollowerMessage, LeaderMessage, Slot};
@@ -108,7 +109,8 @@ impl Tail {
         let slot = *slot;
         let Some(Some(followed)) = self.followed.get_mut(slot.number as usize) else { return Ok(()) };
         // What follows a batch that was not taken must not be taken either: it would leave a hole.
-        if followed.round != slot.round || followed.asked.is_none() {
+        let failed = followed.asked.is_none() && !museum::active(Bug::HoleAfterFailure);
+        if followed.round != slot.round || failed {
             return Ok(());
         }
         let heard = match message {
