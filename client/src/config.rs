@@ -37,7 +37,7 @@ impl ClientConfig {
             request_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
             retry_backoff: Duration::from_millis(20),
-            retry_backoff_max: Duration::from_secs(1),
+            retry_backoff_max: Duration::from_millis(100),
             metadata_max_age: Duration::from_secs(300),
         }
     }

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::config::ClientConfig;
-use crate::error::{AdminError, ConnectError, is_transient, reason_of};
+use crate::error::{AdminError, ConnectError, reason_of};
 
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -19,13 +20,25 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Largest message read from a broker: a fetch of the largest batch a topic may hold, and room around it.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// Whether a control call that failed on its way may be sent again.
+/// A broker that failed is asked last for this long.
+const SUSPICION: Duration = Duration::from_secs(3);
+
+/// How long a broker may take over a control call before another one is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Reading twice is harmless: retry until the request timeout.
-    UntilTimeout,
-    /// The first attempt may have taken effect: only a dial that failed is tried elsewhere.
-    Never,
+pub(crate) enum Patience {
+    /// What a broker answers from memory.
+    Short,
+    /// What waits for the controller, or for a disk.
+    Long,
+}
+
+impl Patience {
+    fn duration(self) -> Duration {
+        match self {
+            Patience::Short => Duration::from_secs(1),
+            Patience::Long => Duration::from_secs(10),
+        }
+    }
 }
 
 /// Opens a connection of its own.
@@ -58,16 +71,18 @@ fn endpoint(config: &ClientConfig, address: &str) -> Result<Endpoint, tonic::tra
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     channels: Mutex<HashMap<String, Channel>>,
+    /// Addresses that failed, and when.
+    suspects: Mutex<HashMap<String, Instant>>,
 }
 
 impl Control {
-    /// Makes one unary call to the first of `addresses` that takes it.
+    /// Makes one unary call, to the first of `addresses` that answers, until the request timeout. For calls that may be
+    /// repeated.
     pub(crate) async fn call<T, F, Fut>(
         &self,
         config: &ClientConfig,
         call: &'static str,
-        addresses: &[String],
-        repeat: Repeat,
+        addresses: impl Fn() -> Vec<String>,
         request: F,
     ) -> Result<T, AdminError>
     where
@@ -77,29 +92,30 @@ impl Control {
         let deadline = Instant::now() + config.request_timeout;
         let mut attempt = 0;
         loop {
-            let error = match self.call_once(config, call, addresses, deadline, &request).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failed::Dialling(error)) => error,
-                Err(Failed::Calling(error)) if repeat == Repeat::Never || !error.is_retriable() => {
-                    return Err(error);
-                }
-                Err(Failed::Calling(error)) => error,
-            };
+            let failed =
+                match self.call_once(config, call, &addresses(), Patience::Short, deadline, &request).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
             let wait = config.backoff().wait(attempt);
-            if Instant::now() + wait >= deadline {
-                return Err(error);
+            if !failed.error.is_retriable() || Instant::now() + wait >= deadline {
+                return Err(failed.error);
             }
-            tokio::time::sleep(wait).await;
+            // A broker that did not answer is suspected by now, so that the next one is asked without a pause.
+            if failed.reach == Reach::Nobody || addresses().len() < 2 {
+                tokio::time::sleep(wait).await;
+            }
             attempt += 1;
         }
     }
 
-    /// One attempt: the first address that can be dialled gets the call.
+    /// One attempt: the first address that can be dialled gets the call. Those that failed lately come last.
     pub(crate) async fn call_once<T, F, Fut>(
         &self,
         config: &ClientConfig,
         call: &'static str,
         addresses: &[String],
+        patience: Patience,
         deadline: Instant,
         request: &F,
     ) -> Result<T, Failed>
@@ -108,30 +124,45 @@ impl Control {
         Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
         let mut reason = String::from("no address is known");
-        for address in addresses {
+        for address in self.trusted_first(addresses) {
             let channel = match self.channel(config, address).await {
                 Ok(channel) => channel,
                 Err(ConnectError::Unreachable { reason: why, .. }) => {
+                    self.suspect(address);
                     reason = why;
                     continue;
                 }
-                Err(error) => return Err(Failed::Dialling(error.into())),
+                Err(error) => return Err(Failed { reach: Reach::Nobody, error: error.into() }),
             };
-            return match tokio::time::timeout_at(deadline, request(channel)).await {
-                Ok(Ok(response)) => Ok(response.into_inner()),
-                Ok(Err(status)) => {
-                    if is_transient(status.code()) {
-                        self.forget(address);
-                    }
-                    Err(Failed::Calling(AdminError::rpc(call, &status)))
-                }
-                Err(_) => {
-                    self.forget(address);
-                    Err(Failed::Calling(AdminError::TimedOut { call, after: config.request_timeout }))
-                }
+            let began = Instant::now();
+            let until = deadline.min(began + patience.duration().min(config.request_timeout));
+            let error = match tokio::time::timeout_at(until, request(channel)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => AdminError::rpc(call, &status),
+                Err(_) => AdminError::TimedOut { call, after: until - began },
             };
+            if error.is_retriable() {
+                self.suspect(address);
+            }
+            return Err(Failed { reach: Reach::Broker, error });
         }
-        Err(Failed::Dialling(ConnectError::Unreachable { addresses: addresses.join(", "), reason }.into()))
+        let error = ConnectError::Unreachable { addresses: addresses.join(", "), reason };
+        Err(Failed { reach: Reach::Nobody, error: error.into() })
+    }
+
+    /// Drops the connection, and has others asked first for a while.
+    pub(crate) fn suspect(&self, address: &str) {
+        self.lock().remove(address);
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.insert(address.to_owned(), Instant::now());
+    }
+
+    fn trusted_first<'a>(&self, addresses: &'a [String]) -> Vec<&'a String> {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.retain(|_, since| since.elapsed() < SUSPICION);
+        let mut ordered: Vec<&String> = addresses.iter().collect();
+        ordered.sort_by_key(|address| suspects.get(*address).copied());
+        ordered
     }
 
     async fn channel(&self, config: &ClientConfig, address: &str) -> Result<Channel, ConnectError> {
@@ -144,10 +175,6 @@ impl Control {
         Ok(channel)
     }
 
-    fn forget(&self, address: &str) {
-        self.lock().remove(address);
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,17 +182,16 @@ impl Control {
 
 /// Where one attempt of a control call ended.
 #[derive(Debug)]
-pub(crate) enum Failed {
-    /// No broker was reached, so nothing can have happened.
-    Dialling(AdminError),
-    /// A broker was reached; the call may have taken effect.
-    Calling(AdminError),
+pub(crate) struct Failed {
+    pub(crate) reach: Reach,
+    pub(crate) error: AdminError,
 }
 
-impl Failed {
-    pub(crate) fn into_error(self) -> AdminError {
-        match self {
-            Failed::Dialling(error) | Failed::Calling(error) => error,
-        }
-    }
+/// How far a call got that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// No broker was reached, so nothing can have happened.
+    Nobody,
+    /// A broker was reached; the call may have taken effect.
+    Broker,
 }

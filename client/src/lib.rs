@@ -31,12 +31,15 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod leaders;
 mod metadata;
 mod producer;
 mod time;
 
 pub use admin::{
-    Admin, ClusterDescription, ConfigValue, CreatedTopic, NewTopic, PartitionDescription, TopicDescription,
+    Admin, BrokerChange, BrokerState, BrokerStatus, ClusterDescription, ClusterStatus, ConfigValue,
+    CreatedTopic, Election, Move, NewTopic, NodeRole, OngoingMove, PartitionDescription, PartitionOutcome,
+    ReplicaDescription, TopicDescription,
 };
 pub use client::Client;
 pub use config::ClientConfig;

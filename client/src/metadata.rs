@@ -1,17 +1,20 @@
 //! What the client knows of the cluster: brokers' addresses, topics' ids, partitions' leaders.
 //!
 //! A cache, and wrong by nature: whoever gets a retriable error asks for a fresh copy. Concurrent refreshes of one
-//! topic become one call.
+//! topic become one call. Brokers may lag behind each other: what one says never replaces what is known of a later leader
+//! epoch, refreshes go to one broker after the other, and a topic is missing only when no broker knows it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_proto::grpc::{self, admin_client::AdminClient};
 use highwater_proto::{BrokerId, ErrorCode, LeaderEpoch, TopicId};
 use tokio::time::Instant;
+use tonic::transport::Channel;
 
 use crate::config::ClientConfig;
-use crate::connection::{Control, MESSAGE_BYTES_MAX, Repeat};
+use crate::connection::{Control, MESSAGE_BYTES_MAX, Patience};
 use crate::error::AdminError;
 
 /// A topic as the cluster last described it.
@@ -57,7 +60,7 @@ impl Freshness {
 
 #[derive(Debug, Default)]
 struct State {
-    brokers: HashMap<BrokerId, String>,
+    brokers: BTreeMap<BrokerId, String>,
     topics: HashMap<Arc<str>, (Arc<TopicInfo>, Instant)>,
     version: u64,
 }
@@ -68,6 +71,8 @@ pub(crate) struct Metadata {
     state: Mutex<State>,
     /// Held while a refresh is under way, so that the others wait for its answer instead of asking too.
     refreshing: tokio::sync::Mutex<()>,
+    /// Which broker the next refresh begins with.
+    turn: AtomicUsize,
 }
 
 impl Metadata {
@@ -89,11 +94,43 @@ impl Metadata {
         }
         let allow_auto_create = missing == Missing::Create;
         let request = grpc::MetadataRequest { topics: vec![name.to_owned()], allow_auto_create };
-        let answer = self.ask(config, control, request).await?;
-        let topic = answer.topics.into_iter().find(|t| t.name == name).ok_or_else(|| {
-            AdminError::Protocol { call: "Metadata", reason: format!("topic {name} is not in it") }
-        })?;
-        self.keep_topic(topic)
+        let turn = match freshness {
+            Freshness::Cached => 0,
+            // The broker that was asked before may be the one that is behind.
+            Freshness::NewerThan(_) => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
+        let answer = self.ask_from(config, control, &request, turn).await?;
+        match self.keep_topic(topic_of(answer, name)?) {
+            Err(error) if error.is_not_found() && missing == Missing::Report => {
+                self.ask_the_others(config, control, &request, name).await.ok_or(error)
+            }
+            kept => kept,
+        }
+    }
+
+    /// A topic that one broker does not know may be one that was just made.
+    async fn ask_the_others(
+        &self,
+        config: &ClientConfig,
+        control: &Control,
+        request: &grpc::MetadataRequest,
+        name: &str,
+    ) -> Option<Arc<TopicInfo>> {
+        let known: Vec<String> = self.lock().brokers.values().cloned().collect();
+        if known.len() < 2 {
+            return None;
+        }
+        let deadline = Instant::now() + config.request_timeout;
+        for address in known {
+            let asked = |channel| metadata_call(channel, request.clone());
+            let answer =
+                control.call_once(config, "Metadata", &[address], Patience::Short, deadline, &asked).await;
+            let kept = answer.ok().and_then(|answer| self.keep_topic(topic_of(answer, name).ok()?).ok());
+            if kept.is_some() {
+                return kept;
+            }
+        }
+        None
     }
 
     /// All that the cluster says about itself and `topics` (all when none is named); the cache learns from it.
@@ -103,18 +140,24 @@ impl Metadata {
         control: &Control,
         request: grpc::MetadataRequest,
     ) -> Result<grpc::MetadataResponse, AdminError> {
-        let addresses = self.addresses(config);
-        let answer = control
-            .call(config, "Metadata", &addresses, Repeat::UntilTimeout, |channel| {
-                let request = request.clone();
-                async move {
-                    AdminClient::new(channel)
-                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                        .metadata(request)
-                        .await
-                }
-            })
-            .await?;
+        self.ask_from(config, control, &request, 0).await
+    }
+
+    async fn ask_from(
+        &self,
+        config: &ClientConfig,
+        control: &Control,
+        request: &grpc::MetadataRequest,
+        turn: usize,
+    ) -> Result<grpc::MetadataResponse, AdminError> {
+        let addresses = || {
+            let mut addresses = self.addresses(config);
+            let first = turn % addresses.len().max(1);
+            addresses.rotate_left(first);
+            addresses
+        };
+        let call = |channel| metadata_call(channel, request.clone());
+        let answer = control.call(config, "Metadata", addresses, call).await?;
         self.keep_brokers(&answer.brokers);
         Ok(answer)
     }
@@ -151,7 +194,15 @@ impl Metadata {
             return Err(AdminError::refused(format!("topic {}", topic.name), topic.error, &topic.message));
         }
         state.version += 1;
-        let info = Arc::new(topic_info(topic, state.version)?);
+        let mut info = topic_info(topic, state.version)?;
+        if let Some((known, _)) = state.topics.get(&info.name).filter(|(known, _)| known.id == info.id) {
+            for (new, known) in info.partitions.iter_mut().zip(&known.partitions) {
+                if known.epoch > new.epoch {
+                    *new = *known; // from a broker that is behind
+                }
+            }
+        }
+        let info = Arc::new(info);
         state.topics.insert(info.name.clone(), (info.clone(), Instant::now()));
         Ok(info)
     }
@@ -169,6 +220,20 @@ impl Metadata {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn metadata_call(
+    channel: Channel,
+    request: grpc::MetadataRequest,
+) -> Result<tonic::Response<grpc::MetadataResponse>, tonic::Status> {
+    AdminClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).metadata(request).await
+}
+
+fn topic_of(answer: grpc::MetadataResponse, name: &str) -> Result<grpc::TopicMetadata, AdminError> {
+    answer.topics.into_iter().find(|topic| topic.name == name).ok_or_else(|| AdminError::Protocol {
+        call: "Metadata",
+        reason: format!("topic {name} is not in it"),
+    })
 }
 
 fn topic_info(mut topic: grpc::TopicMetadata, version: u64) -> Result<TopicInfo, AdminError> {

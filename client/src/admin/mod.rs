@@ -1,9 +1,16 @@
-//! Topics, settings, offsets: the control plane as a library.
+//! Topics, settings, offsets, the cluster: the control plane as a library.
 
 mod calls;
+mod cluster;
+mod cluster_types;
 mod types;
 
 pub use calls::Admin;
+pub use cluster_types::{
+    BrokerChange, BrokerState, BrokerStatus, ClusterStatus, Election, Move, NodeRole, OngoingMove,
+    PartitionOutcome,
+};
 pub use types::{
-    ClusterDescription, ConfigValue, CreatedTopic, NewTopic, PartitionDescription, TopicDescription,
+    ClusterDescription, ConfigValue, CreatedTopic, NewTopic, PartitionDescription, ReplicaDescription,
+    TopicDescription,
 };

@@ -94,6 +94,18 @@ pub struct TopicDescription {
     pub configs: Vec<ConfigValue>,
 }
 
+impl TopicDescription {
+    pub(crate) fn as_created(&self) -> CreatedTopic {
+        let factor = self.partitions.first().map_or(0, |partition| partition.replicas.len());
+        CreatedTopic {
+            name: self.name.clone(),
+            id: self.id,
+            partitions: i32::try_from(self.partitions.len()).unwrap_or(i32::MAX),
+            replication_factor: i32::try_from(factor).unwrap_or(i32::MAX),
+        }
+    }
+}
+
 /// One partition of a described topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionDescription {
@@ -107,6 +119,16 @@ pub struct PartitionDescription {
     pub replicas: Vec<BrokerId>,
     /// Those of them that are in sync.
     pub in_sync_replicas: Vec<BrokerId>,
+    /// Those that are not in sync and yet have everything that was acknowledged: they may lead when nobody else can.
+    pub eligible_leader_replicas: Vec<BrokerId>,
+    /// Counts the changes of leader and in-sync replicas.
+    pub partition_epoch: i32,
+    /// How far each replica is, as the leader knows; empty when it could not be asked.
+    pub replica_states: Vec<ReplicaDescription>,
+    /// Replicas that a reassignment under way brings.
+    pub adding_replicas: Vec<BrokerId>,
+    /// Replicas that a reassignment under way takes away.
+    pub removing_replicas: Vec<BrokerId>,
     /// First offset the log still has.
     pub log_start_offset: Offset,
     /// First offset that consumers cannot read yet.
@@ -117,6 +139,21 @@ pub struct PartitionDescription {
     pub size_bytes: i64,
     /// Why it is offline, and what to do; empty when it is online.
     pub offline_reason: String,
+}
+
+/// How far one replica is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaDescription {
+    /// The broker that holds it.
+    pub broker: BrokerId,
+    /// Whether it counts for acknowledgements.
+    pub in_sync: bool,
+    /// First offset that it does not have; `None` while it has not reported to this leader.
+    pub log_end_offset: Option<Offset>,
+    /// First offset that is not on its disk; `None` as above.
+    pub flushed_end_offset: Option<Offset>,
+    /// Records behind the leader; `None` when unknown.
+    pub lag_records: Option<i64>,
 }
 
 /// One setting.
@@ -168,14 +205,34 @@ fn partition_description(p: grpc::PartitionDescription) -> PartitionDescription 
         partition: PartitionIndex(p.partition),
         leader: (p.leader >= 0).then_some(BrokerId(p.leader)),
         leader_epoch: LeaderEpoch(p.leader_epoch),
-        replicas: p.replicas.into_iter().map(BrokerId).collect(),
-        in_sync_replicas: p.in_sync_replicas.into_iter().map(BrokerId).collect(),
+        replicas: brokers(p.replicas),
+        in_sync_replicas: brokers(p.in_sync_replicas),
+        eligible_leader_replicas: brokers(p.eligible_leader_replicas),
+        partition_epoch: p.partition_epoch,
+        replica_states: p.replica_states.into_iter().map(replica_description).collect(),
+        adding_replicas: brokers(p.adding_replicas),
+        removing_replicas: brokers(p.removing_replicas),
         log_start_offset: Offset(p.log_start_offset),
         high_watermark: Offset(p.high_watermark),
         log_end_offset: Offset(p.log_end_offset),
         size_bytes: p.size_bytes,
         offline_reason: p.offline_reason,
     }
+}
+
+fn replica_description(replica: grpc::ReplicaDescription) -> ReplicaDescription {
+    let known = |number: i64| (number >= 0).then_some(number);
+    ReplicaDescription {
+        broker: BrokerId(replica.broker),
+        in_sync: replica.in_sync,
+        log_end_offset: known(replica.log_end_offset).map(Offset),
+        flushed_end_offset: known(replica.flushed_end_offset).map(Offset),
+        lag_records: known(replica.lag_records),
+    }
+}
+
+pub(super) fn brokers(ids: Vec<i32>) -> Vec<BrokerId> {
+    ids.into_iter().map(BrokerId).collect()
 }
 
 pub(crate) fn topic_id(wire: &[u8], call: &'static str, topic: &str) -> Result<TopicId, AdminError> {

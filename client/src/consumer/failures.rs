@@ -65,14 +65,12 @@ impl Consumer {
     /// The connection to a leader broke: its partitions go on at the next offset, there or at another leader.
     pub(super) fn lost(&mut self, broker: BrokerId, reason: &str) {
         tracing::debug!(broker = broker.0, reason, "fetch stream ended");
-        let failures = self.sessions.iter().find(|s| s.broker == broker).map_or(0, |s| s.failures);
+        self.client.suspect(broker);
         for index in 0..self.assignment.partitions.len() {
             let partition = &mut self.assignment.partitions[index];
             if partition.leader == Some(broker) && partition.cursor == Cursor::Placed {
                 partition.cursor = Cursor::Absent;
-                if failures > 1 {
-                    self.start_repair(index, None);
-                }
+                self.start_repair(index, None);
             }
         }
     }

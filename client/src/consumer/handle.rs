@@ -122,8 +122,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// The topic, which must have these partitions.
-    async fn checked(&self, topic: &str, partitions: &[i32]) -> Result<Arc<TopicInfo>, ConsumeError> {
+    /// The topic, which must have these partitions. Borrowed mutably, for a consumer cannot be shared between threads and a
+    /// future that held a shared borrow could not move to another one.
+    async fn checked(&mut self, topic: &str, partitions: &[i32]) -> Result<Arc<TopicInfo>, ConsumeError> {
         self.config.validate()?;
         let info = self.client.topic(topic, Freshness::ANEW).await?;
         let count = i32::try_from(info.partitions.len()).unwrap_or(i32::MAX);

@@ -1,5 +1,7 @@
 //! Where in a log to stand, and how that becomes an offset.
 
+use std::sync::Arc;
+
 use highwater_proto::Offset;
 
 use crate::client::Client;
@@ -25,7 +27,7 @@ const EARLIEST: i64 = -2;
 /// The offset of `position` in each of `partitions`, in their order.
 pub(crate) async fn resolve(
     client: &Client,
-    topic: &TopicInfo,
+    topic: &Arc<TopicInfo>,
     partitions: &[i32],
     position: Position,
 ) -> Result<Vec<Offset>, AdminError> {
@@ -50,22 +52,10 @@ pub(crate) async fn resolve(
 
 async fn ask(
     client: &Client,
-    topic: &TopicInfo,
+    topic: &Arc<TopicInfo>,
     partitions: &[i32],
     timestamp: i64,
 ) -> Result<Vec<Offset>, AdminError> {
-    let results = client.list_offsets(topic.id, partitions, timestamp).await?;
-    let offset_of = |partition: &i32| {
-        let result = results.iter().find(|r| r.partition == *partition);
-        let result = result.ok_or_else(|| AdminError::Protocol {
-            call: "ListOffsets",
-            reason: format!("partition {partition} of {} is not in it", topic.name),
-        })?;
-        if result.error != 0 {
-            let subject = format!("{}-{partition}", topic.name);
-            return Err(AdminError::refused(subject, result.error, &result.message));
-        }
-        Ok(Offset(result.offset))
-    };
-    partitions.iter().map(offset_of).collect()
+    let results = client.list_offsets(topic, partitions, timestamp).await?;
+    Ok(results.into_iter().map(|result| Offset(result.offset)).collect())
 }

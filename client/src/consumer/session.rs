@@ -4,13 +4,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use highwater_proto::BrokerId;
 use highwater_proto::grpc::{self, log_client::LogClient};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -32,8 +33,16 @@ pub(crate) struct Session {
     outstanding: usize,
     correlation: u64,
     /// Breaks since the last answer.
-    pub(crate) failures: u32,
+    failures: u32,
+    /// When something was last heard, or asked for.
+    heard: Instant,
+    /// Set while something is waited for.
+    silence: Option<Pin<Box<Sleep>>>,
 }
+
+/// How much longer than the longest wait that was asked for an answer may take before the leader is given up. Doubles with each
+/// failure in a row, so that a slow broker is not lost for good.
+const SILENCE: Duration = Duration::from_millis(750);
 
 enum State {
     Idle,
@@ -62,6 +71,8 @@ impl Session {
             outstanding: 0,
             correlation: 0,
             failures: 0,
+            heard: Instant::now(),
+            silence: None,
         }
     }
 
@@ -105,9 +116,12 @@ impl Session {
                     std::task::ready!(sleep.as_mut().poll(cx));
                     self.state = State::Idle;
                 }
-                State::Opening(opening, requests) => match std::task::ready!(opening.poll_unpin(cx)) {
-                    Ok(answers) => self.state = State::Open(Box::new(answers), requests.clone()),
-                    Err(reason) => return Poll::Ready(self.break_off(client, reason)),
+                State::Opening(opening, requests) => match opening.poll_unpin(cx) {
+                    Poll::Ready(Ok(answers)) => {
+                        self.state = State::Open(Box::new(answers), requests.clone());
+                    }
+                    Poll::Ready(Err(reason)) => return Poll::Ready(self.break_off(client, reason)),
+                    Poll::Pending => return self.poll_silence(client, config, cx),
                 },
                 State::Open(answers, _) => {
                     let answer = answers.poll_next_unpin(cx);
@@ -115,6 +129,7 @@ impl Session {
                         Poll::Ready(Some(Ok(answer))) => {
                             self.outstanding = self.outstanding.saturating_sub(1);
                             self.failures = 0;
+                            self.heard = Instant::now();
                             if is_wanted {
                                 self.top_up(config);
                             }
@@ -130,10 +145,33 @@ impl Session {
                             if is_wanted {
                                 self.top_up(config);
                             }
-                            Poll::Pending
+                            self.poll_silence(client, config, cx)
                         }
                     };
                 }
+            }
+        }
+    }
+
+    /// Gives the leader up when it owes an answer for too long.
+    fn poll_silence(
+        &mut self,
+        client: &Client,
+        config: &ConsumerConfig,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if self.outstanding == 0 {
+            return Poll::Pending;
+        }
+        let patience = config.fetch_max_wait + SILENCE.saturating_mul(1 << self.failures.min(6));
+        loop {
+            let until = self.heard + patience;
+            let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            std::task::ready!(silence.as_mut().poll(cx));
+            self.silence = None;
+            if self.heard + patience <= Instant::now() {
+                let reason = format!("no answer in {} ms", patience.as_millis());
+                return Poll::Ready(self.break_off(client, reason));
             }
         }
     }
@@ -158,6 +196,10 @@ impl Session {
             return;
         }
         let (State::Open(_, requests) | State::Opening(_, requests)) = &self.state else { return };
+        if self.outstanding == 0 {
+            self.heard = Instant::now();
+            self.silence = None;
+        }
         while self.outstanding < config.pipeline() || !self.positions.is_empty() {
             let request = grpc::FetchRequest {
                 correlation: self.correlation,

@@ -36,10 +36,11 @@ pub(crate) async fn run(shared: Arc<Shared>, sender: Arc<BrokerSender>) {
             sender.set_finished();
             return;
         }
+        shared.client.suspect(sender.broker);
         lose(&shared, &sender, &reason);
         sender.set_trouble(Some(reason));
         attempt = if served == Served::Answers { 0 } else { attempt + 1 };
-        if attempt > 1 {
+        if attempt > 0 {
             shared.reroute(sender.broker); // perhaps another broker leads its partitions by now
         }
         let wait = shared.client.config().backoff().wait(attempt);
@@ -52,6 +53,9 @@ pub(crate) async fn run(shared: Arc<Shared>, sender: Arc<BrokerSender>) {
 
 /// One connection, from dialling to its end.
 async fn serve(shared: &Arc<Shared>, sender: &Arc<BrokerSender>) -> (Served, String) {
+    if sender.trouble().is_none() {
+        sender.set_trouble(Some(format!("broker {} does not answer yet", sender.broker)));
+    }
     let channel = match shared.client.dial_bulk(sender.broker).await {
         Ok(channel) => channel,
         Err(error) => return (Served::Nothing, error.to_string()),
@@ -61,9 +65,12 @@ async fn serve(shared: &Arc<Shared>, sender: &Arc<BrokerSender>) -> (Served, Str
     let mut client =
         LogClient::new(WithBody::new(channel, requests)).max_decoding_message_size(MESSAGE_BYTES_MAX);
     // The requests travel as the channel's own body.
-    let mut answers = match client.produce(tokio_stream::empty()).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return (Served::Nothing, status_reason(&status)),
+    let limit = shared.client.config().connect_timeout;
+    let mut answers = match tokio::time::timeout(limit, client.produce(tokio_stream::empty())).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return (Served::Nothing, status_reason(&status)),
+        // A process that is stopped accepts connections, and that is all.
+        Err(_) => return (Served::Nothing, format!("no answer in {} ms", limit.as_millis())),
     };
     sender.set_trouble(None);
     let mut served = Served::Nothing;

@@ -22,6 +22,7 @@ use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::{BatchOutcome, Delivery, Written};
 use crate::producer::effects::{Appended, Drained, Effects, Recovery, Route, Schedule};
 use crate::producer::record::Record;
+use crate::producer::sender::BrokerSender;
 
 /// One partition's batches.
 #[derive(Debug)]
@@ -202,12 +203,16 @@ impl PartitionQueue {
         }
     }
 
-    /// Takes the next batch to send; the effects say when the queue is due again.
+    /// Takes the next batch to send over `by`; the effects say when the queue is due again.
     ///
-    /// Only the one task that feeds the leader's connection calls this, so encoding outside the lock cannot reorder.
-    pub(crate) fn drain(&self) -> (Option<Drained>, Effects) {
+    /// Only the one task that feeds the leader's connection gets something, so encoding outside the lock cannot reorder. A
+    /// broker that led before may still have the queue on its list when it comes back: it gets nothing.
+    pub(crate) fn drain(&self, by: &Arc<BrokerSender>) -> (Option<Drained>, Effects) {
         let mut effects = Effects::default();
         let mut inner = self.lock();
+        if !inner.route.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(sender, by)) {
+            return (None, effects);
+        }
         inner.scheduled = false;
         if !self.is_drainable(&inner, Instant::now) {
             effects.schedule = self.next_step(&mut inner);
@@ -386,6 +391,9 @@ impl PartitionQueue {
             return effects;
         }
         inner.route = route;
+        // It may be on the list of the broker that led before, which nobody works off any more.
+        inner.scheduled = false;
+        inner.timed = false;
         if let Some(identity) = identity {
             inner.identity = Some(identity);
             inner.is_known = false;

@@ -120,7 +120,8 @@ impl Bench {
                 self.deliveries.push(self.queue.append(&record, 0, 1).expect("taken").delivery);
             }
             Step::Drain => {
-                let (drained, effects) = self.queue.drain();
+                let (drained, effects) =
+                    self.queue.drain(self.route.sender.as_ref().expect("there is a leader"));
                 self.in_flight.extend(drained);
                 self.apply(effects);
             }
@@ -235,4 +236,21 @@ fn a_sequence_near_the_end_of_its_range_wraps() {
         bench.step(Step::Drain);
     }
     bench.finish();
+}
+
+/// A batch was listed with a leader that stopped before it could take it. The queue counted as listed, so the new leader never
+/// heard of it, and records waited until the old leader came back; which would then have been sent what is not its own.
+#[test]
+fn a_batch_listed_with_a_leader_that_stopped_goes_to_the_next_one_and_to_nobody_else() {
+    let mut bench = Bench::new();
+    bench.step(Step::Append);
+    let old = bench.route.sender.clone().expect("there is a leader");
+    let new = Arc::new(BrokerSender::new(BrokerId(2)));
+    let effects = bench.queue.reroute();
+    assert!(effects.recover.is_some());
+    let route = Route { sender: Some(new.clone()), version: 2, ..bench.route.clone() };
+    let effects = bench.queue.resume(route, None);
+    assert!(matches!(effects.schedule, Some(Schedule::Now(to)) if Arc::ptr_eq(&to, &new)), "listed anew");
+    assert!(bench.queue.drain(&old).0.is_none(), "the old list is worked off by nobody");
+    assert!(bench.queue.drain(&new).0.is_some());
 }

@@ -43,6 +43,8 @@ pub(crate) struct BrokerSender {
     pub(crate) broken: Notify,
     /// Nothing more comes: the stream ends once it has sent what is listed.
     finishing: AtomicBool,
+    /// Somebody is asking whether other brokers lead by now.
+    looking: AtomicBool,
     /// Whether the broker has taken all of a stream that ended so.
     finished: watch::Sender<bool>,
 }
@@ -84,6 +86,7 @@ impl BrokerSender {
             trouble: Mutex::default(),
             broken: Notify::new(),
             finishing: AtomicBool::new(false),
+            looking: AtomicBool::new(false),
             finished: watch::Sender::new(false),
         }
     }
@@ -164,6 +167,22 @@ impl BrokerSender {
         lock(&self.ready).not_before = Some(Instant::now() + pause);
     }
 
+    /// Whether to ask who leads by now: there is no connection, or no answer within `limit`. Then true for one caller, until
+    /// [`BrokerSender::looked`].
+    pub(crate) fn begin_to_look(&self, now: Instant, limit: Duration) -> bool {
+        (self.trouble().is_some() || self.is_stuck(now, limit)) && !self.looking.swap(true, Ordering::AcqRel)
+    }
+
+    /// The question was answered.
+    pub(crate) fn looked(&self) {
+        self.looking.store(false, Ordering::Release);
+    }
+
+    /// Whether requests wait for their answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !lock(&self.in_flight).requests.is_empty()
+    }
+
     /// Whether the oldest request has waited longer than `limit`: then the connection is as good as dead.
     pub(crate) fn is_stuck(&self, now: Instant, limit: Duration) -> bool {
         let in_flight = lock(&self.in_flight);
@@ -233,7 +252,7 @@ impl RequestStream {
         let listed = lock(&self.sender.ready).now.len();
         for _ in 0..listed {
             let Some(queue) = lock(&self.sender.ready).now.pop_front() else { break };
-            let (drained, mut effects) = queue.drain();
+            let (drained, mut effects) = queue.drain(&self.sender);
             let again = effects.schedule.take();
             shared.apply(&queue, effects);
             if let Some(drained) = drained {

@@ -1,6 +1,6 @@
 //! What a producer's handles, connections and housekeeping share: topics, routes, memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,8 +21,10 @@ use crate::producer::queue::PartitionQueue;
 use crate::producer::sender::BrokerSender;
 use crate::producer::topic::TopicQueues;
 
-/// How often records are looked over for their delivery timeout.
-const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// How often records are looked over for their delivery timeout, and connections for signs of life.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// A leader that answers nothing for so long may have been replaced: others are asked. It goes on being waited for.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// The producer's state.
 #[derive(Debug)]
@@ -284,12 +286,39 @@ pub(crate) async fn housekeeping(shared: Arc<Shared>) {
             if sender.is_stuck(now, request_timeout) {
                 sender.broken.notify_one();
             }
+            if sender.begin_to_look(now, SILENCE) {
+                tokio::spawn(look_for_leaders(shared.clone(), sender.clone()));
+            }
         }
         if now >= metadata_due {
             metadata_due = now + shared.client.config().metadata_max_age;
             tokio::spawn(notice_partitions(shared.clone()));
         }
     }
+}
+
+/// Asks whether partitions that go to this silent broker have another leader by now, and takes them there.
+async fn look_for_leaders(shared: Arc<Shared>, sender: Arc<BrokerSender>) {
+    shared.client.suspect(sender.broker);
+    let routed: Vec<_> = shared.queues().into_iter().filter(|q| q.is_routed_to(sender.broker)).collect();
+    let names: BTreeSet<Arc<str>> = routed.iter().map(|queue| queue.topic.clone()).collect();
+    for name in names {
+        let Ok(info) = shared.client.topic(&name, Freshness::ANEW).await else { continue };
+        let has_moved = |queue: &&Arc<PartitionQueue>| {
+            let leader = usize::try_from(queue.partition.0).ok().and_then(|index| info.partitions.get(index));
+            let leader = leader.and_then(|leader| leader.broker);
+            queue.topic == name && leader.is_some_and(|leader| leader != sender.broker)
+        };
+        for queue in routed.iter().filter(has_moved).filter(|queue| queue.is_routed_to(sender.broker)) {
+            if sender.is_waiting() {
+                // What is on its way there comes back, and goes to the new leader under the same numbers.
+                sender.broken.notify_one();
+            }
+            let effects = queue.reroute();
+            shared.apply(queue, effects);
+        }
+    }
+    sender.looked();
 }
 
 async fn notice_partitions(shared: Arc<Shared>) {

@@ -127,4 +127,33 @@ impl grpc::admin_server::Admin for Service {
     ) -> Answer<grpc::DeleteRecordsResponse> {
         Err(Status::unimplemented("the fake has no such call"))
     }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<grpc::DescribeClusterRequest>,
+    ) -> Answer<grpc::DescribeClusterResponse> {
+        Err(Status::unimplemented("the fake has no such call"))
+    }
+
+    async fn elect_leaders(&self, _: Request<grpc::ElectLeadersRequest>) -> Answer<grpc::PartitionResults> {
+        Err(Status::unimplemented("the fake has no such call"))
+    }
+
+    async fn reassign(&self, _: Request<grpc::ReassignRequest>) -> Answer<grpc::PartitionResults> {
+        Err(Status::unimplemented("the fake has no such call"))
+    }
+
+    async fn list_reassignments(
+        &self,
+        _: Request<grpc::ListReassignmentsRequest>,
+    ) -> Answer<grpc::ListReassignmentsResponse> {
+        Err(Status::unimplemented("the fake has no such call"))
+    }
+
+    async fn change_broker(
+        &self,
+        _: Request<grpc::ChangeBrokerRequest>,
+    ) -> Answer<grpc::ChangeBrokerResponse> {
+        Err(Status::unimplemented("the fake has no such call"))
+    }
 }
