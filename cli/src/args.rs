@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, broker, completions, consume, dev, dump, offsets, produce, quickstart, topic};
+use crate::commands::{
+    bench, broker, completions, consume, dev, dump, health, offsets, produce, quickstart, topic,
+};
 use crate::output::Format;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -68,6 +70,8 @@ pub(crate) enum Command {
     Offsets(offsets::Args),
     /// Looks into segments and indexes on disk and verifies every checksum. Needs no broker.
     Dump(dump::Args),
+    /// Says whether the broker on this machine is ready; exits 0 if it is. For health checks.
+    Health(health::Args),
     /// Measures: throughput, latency percentiles, the broker's CPU and memory.
     #[command(subcommand)]
     Bench(bench::Bench),

@@ -1,6 +1,6 @@
 //! From the command that was given to the one that runs.
 
-use super::{bench, broker, completions, consume, dev, dump, offsets, produce, quickstart, topic};
+use super::{bench, broker, completions, consume, dev, dump, health, offsets, produce, quickstart, topic};
 use crate::args::{Cli, Command};
 use crate::exit::{CliError, CliResult};
 
@@ -16,6 +16,7 @@ pub(crate) fn run(cli: Cli) -> CliResult {
         Command::Consume(args) => block_on(consume::run(args, &global)),
         Command::Offsets(args) => block_on(offsets::run(args, &global)),
         Command::Dump(args) => dump::run(&args, &global),
+        Command::Health(args) => health::run(&args, &global),
         Command::Bench(bench) => bench::run(bench, &global),
         Command::Completions(args) => completions::run(&args),
     }

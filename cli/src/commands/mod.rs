@@ -7,6 +7,7 @@ pub(crate) mod consume;
 pub(crate) mod dev;
 mod dispatch;
 pub(crate) mod dump;
+pub(crate) mod health;
 pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod quickstart;

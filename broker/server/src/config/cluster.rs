@@ -74,7 +74,7 @@ fn voters(reader: &Reader<'_>) -> Result<BTreeMap<BrokerId, String>, ConfigError
     for entry in list(reader.text("cluster.voters")) {
         let parsed = entry.split_once('@').and_then(|(id, address)| {
             let (host, port) = address.rsplit_once(':')?;
-            let id = id.parse::<i32>().ok().filter(|id| *id > 0)?;
+            let id = id.parse::<i32>().ok().filter(|id| *id >= 0)?;
             (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (BrokerId(id), address.to_owned()))
         });
         let twice = |(id, _): &(BrokerId, String)| voters.contains_key(id);
