@@ -87,6 +87,7 @@ impl Coded for FetchFailure {
             FetchFailure::Refused(error) => match error {
                 FetchError::Gone => ErrorCode::UnknownTopicId,
                 FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+                FetchError::NotHere { .. } => ErrorCode::OffsetNotAvailable,
                 FetchError::Leader(error) => error.code(),
                 FetchError::Storage(_) => ErrorCode::KafkaStorageError,
             },

@@ -23,6 +23,7 @@ pub use outcome::{
     NotLeader, ProduceError, ReplicaError,
 };
 pub use owner::{Ack, Partition};
+pub use reads::ServedBy;
 pub(crate) use reads::warm;
 pub use replica::{Next, Share, Standing};
 pub use role::{Duty, Wish};

@@ -135,6 +135,18 @@ pub enum FetchError {
         /// The first that readers must not see.
         end: Offset,
     },
+    /// A follower does not have it, or does not know yet that it is committed; the leader may.
+    #[error(
+        "offset {offset} is not in this follower's log, which goes from {log_start} to {end}; ask the leader"
+    )]
+    NotHere {
+        /// As asked.
+        offset: Offset,
+        /// The first offset that is there.
+        log_start: Offset,
+        /// Where its log ends.
+        end: Offset,
+    },
     /// The client believes in another leader, or should.
     #[error(transparent)]
     Leader(#[from] LeaderError),

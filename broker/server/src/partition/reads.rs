@@ -1,11 +1,12 @@
-//! Reading: bounded by the high watermark, never by what is on the disk (M-24), and only from the leader.
+//! Reading: bounded by the high watermark, never by what is on the disk (M-24), and only from the leader, except that
+//! whoever allows it may be answered by a follower, up to what the follower knows to be committed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_core::replication::Leader;
-use highwater_log::{FileSlice, ReadError, ReadPlan, TimestampPlan};
+use highwater_log::{FileSlice, Health, ReadError, ReadPlan, TimestampPlan};
 use highwater_proto::museum::{self, Bug};
 use highwater_proto::{LeaderEpoch, Offset};
 
@@ -15,6 +16,15 @@ use crate::service::{FoundOffset, OffsetQuery};
 
 /// How often a fetch plans again when its segment went away.
 const PLANS_MAX: usize = 8;
+
+/// Who may answer a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedBy {
+    /// The leader.
+    Leader,
+    /// A follower, too, with what it knows to be committed (KIP-392).
+    AnyReplica,
+}
 
 impl Partition {
     /// Reads from `from`, at most about `max_bytes`; the first batch whole. A cold range is read ahead on a blocking
@@ -28,8 +38,22 @@ impl Partition {
         max_bytes: usize,
         epoch: LeaderEpoch,
     ) -> Result<Fetched<Bytes>, FetchError> {
+        self.fetch_from(from, max_bytes, epoch, ServedBy::Leader).await
+    }
+
+    /// The same, with who may answer.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch_from(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        epoch: LeaderEpoch,
+        served_by: ServedBy,
+    ) -> Result<Fetched<Bytes>, FetchError> {
         let read = |plan: ReadPlan| plan.read().map(|slice| (slice.bytes, slice.next));
-        self.fetch_with(from, max_bytes, epoch, read).await
+        self.fetch_with(from, max_bytes, (epoch, served_by), read).await
     }
 
     /// The same batches as [`Partition::fetch`] gives, by where they lie in their file: for a listener that sends them
@@ -42,21 +66,22 @@ impl Partition {
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
+        served_by: ServedBy,
     ) -> Result<Fetched<Option<FileSlice>>, FetchError> {
         let locate = |plan: ReadPlan| plan.locate().map(|located| (located.slice, located.next));
-        self.fetch_with(from, max_bytes, epoch, locate).await
+        self.fetch_with(from, max_bytes, (epoch, served_by), locate).await
     }
 
     async fn fetch_with<R: Default>(
         &self,
         from: Offset,
         max_bytes: usize,
-        epoch: LeaderEpoch,
+        terms: (LeaderEpoch, ServedBy),
         read: impl Fn(ReadPlan) -> Result<(R, Offset), ReadError>,
     ) -> Result<Fetched<R>, FetchError> {
         // Compaction or truncation may take the segment away between plan and read; a fresh plan finds its heir.
         for _ in 0..PLANS_MAX {
-            let (mut fetched, plan) = self.plan_fetch(from, max_bytes, epoch)?;
+            let (mut fetched, plan) = self.plan_fetch(from, max_bytes, terms)?;
             let Some(plan) = plan else { return Ok(fetched) };
             match warm(plan).await.and_then(&read) {
                 Ok((records, next_offset)) => {
@@ -74,18 +99,28 @@ impl Partition {
         &self,
         from: Offset,
         max_bytes: usize,
-        asked: LeaderEpoch,
+        (asked, served_by): (LeaderEpoch, ServedBy),
     ) -> Result<(Fetched<R>, Option<ReadPlan>), FetchError> {
         let now = self.now();
         let state = self.lock();
         if state.gone {
             return Err(FetchError::Gone);
         }
-        let epoch = self.leader(&state, asked, now)?.epoch();
         let (log_start, high_watermark) = (state.log.log_start(), state.high_watermark());
         let end = state.log.log_end();
         let high_watermark = if museum::active(Bug::ReadPastHighWatermark) { end } else { high_watermark };
-        if from < log_start || from > end {
+        let is_inside = log_start <= from && from <= end;
+        let epoch = match served_by {
+            ServedBy::AnyReplica if self.follows(&state, asked, now)? => {
+                // What it has says nothing of what there is: only the leader may send a reader elsewhere (M-11).
+                if !is_inside {
+                    return Err(FetchError::NotHere { offset: from, log_start, end });
+                }
+                state.told.leader_epoch
+            }
+            _ => self.leader(&state, asked, now)?.epoch(),
+        };
+        if !is_inside {
             return Err(FetchError::OutOfRange { offset: from, log_start, end });
         }
         let fetched = Fetched { records: R::default(), next_offset: from, high_watermark, log_start, epoch };
@@ -156,6 +191,17 @@ impl Partition {
             }
             _ => Err(state.not_leader().into()),
         }
+    }
+}
+
+impl Partition {
+    /// Whether this replica follows the leader in whose epoch `asked` somebody believes, has a log in order, and may say what
+    /// it knows.
+    fn follows(&self, state: &State, asked: LeaderEpoch, now: Duration) -> Result<bool, LeaderError> {
+        EpochError::check(asked, state.told.leader_epoch)?;
+        Ok(matches!(&state.role, Role::Follower(follower) if follower.is_copying())
+            && *state.log.health() == Health::Good
+            && self.around.lease.holds(now))
     }
 }
 

@@ -14,7 +14,7 @@ use highwater_proto::{LeaderEpoch, Offset, TopicPartition};
 use tokio::time::Instant;
 
 use super::{PartitionError, Services};
-use crate::partition::{FetchError, Fetched, Partition, Watcher};
+use crate::partition::{FetchError, Fetched, Partition, ServedBy, Watcher};
 
 /// Most partitions in one session.
 const POSITIONS_MAX: usize = 100_000;
@@ -32,6 +32,8 @@ pub struct Position {
     pub generation: u32,
     /// The leader epoch the client believes in.
     pub epoch: LeaderEpoch,
+    /// Who may answer.
+    pub served_by: ServedBy,
 }
 
 /// What one answer should hold.
@@ -56,6 +58,7 @@ pub trait Records: Default + Send + std::fmt::Debug {
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
+        served_by: ServedBy,
     ) -> impl Future<Output = Result<Fetched<Self>, FetchError>> + Send;
 }
 
@@ -70,8 +73,9 @@ impl Records for Bytes {
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
+        served_by: ServedBy,
     ) -> Result<Fetched<Bytes>, FetchError> {
-        partition.fetch(from, max_bytes, epoch).await
+        partition.fetch_from(from, max_bytes, epoch, served_by).await
     }
 }
 
@@ -86,8 +90,9 @@ impl Records for Option<FileSlice> {
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
+        served_by: ServedBy,
     ) -> Result<Fetched<Option<FileSlice>>, FetchError> {
-        partition.fetch_located(from, max_bytes, epoch).await
+        partition.fetch_located(from, max_bytes, epoch, served_by).await
     }
 }
 
@@ -324,7 +329,8 @@ async fn read_slot<R: Records>(
         }
     };
     let cap = if slot.position.max_bytes == 0 { room.bytes } else { room.bytes.min(slot.position.max_bytes) };
-    let fetched = R::fetch(&partition, slot.position.offset, cap, slot.position.epoch).await?;
+    let Position { offset, epoch, served_by, .. } = slot.position;
+    let fetched = R::fetch(&partition, offset, cap, epoch, served_by).await?;
     let bytes = fetched.records.size_bytes();
     if !room.is_first && bytes > room.bytes {
         // Its first batch is larger than what is left: the next answer begins with it.

@@ -302,3 +302,77 @@ async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
     assert_eq!(known, [(1, false), (2, false), (3, true)]);
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_names_its_rack_reads_from_a_replica_in_sync_on_that_rack() {
+    let mut cluster = Cluster::start().await;
+    cluster.create("t", &[1, 3]).await;
+    let id = cluster.topic_id("t");
+    let mut leader = cluster.wire(1).await;
+    assert_eq!(leader.produce("t", 0, batch(Compression::None, &["a", "b"])).await.error_code, 0);
+    let (near, _) = fetch(&mut leader, id, 0, 0, "near").await;
+    assert!(near.preferred_read_replica.0 == -1 && !near.records.unwrap().is_empty(), "the leader is near");
+    let (nowhere, _) = fetch(&mut leader, id, 0, 0, "elsewhere").await;
+    assert!(nowhere.preferred_read_replica.0 == -1 && !nowhere.records.unwrap().is_empty());
+    let (far, _) = fetch(&mut leader, id, 0, 0, "far").await;
+    assert_eq!((far.error_code, far.preferred_read_replica.0, far.high_watermark), (0, 3, 2));
+    assert!(far.records.unwrap_or_default().is_empty());
+
+    let mut follower = cluster.wire(3).await;
+    let (without, _) = fetch(&mut follower, id, 0, 0, "").await;
+    assert_eq!(without.error_code, ErrorCode::NotLeaderOrFollower.number(), "it named no rack");
+    assert_eq!(without.current_leader.leader_id.0, 1);
+    eventually("the follower to know what is committed", async || {
+        let (read, _) = fetch(&mut follower, id, 0, 0, "far").await;
+        assert_eq!((read.error_code, read.preferred_read_replica.0), (0, -1));
+        read.high_watermark == 2 && !read.records.unwrap_or_default().is_empty()
+    })
+    .await;
+    // What a follower has says nothing of what there is: no client may start over because of it.
+    let (beyond, _) = fetch(&mut follower, id, 99, 0, "far").await;
+    assert_eq!(beyond.error_code, ErrorCode::OffsetNotAvailable.number());
+    let (beyond, _) = fetch(&mut leader, id, 99, 0, "far").await;
+    assert_eq!(beyond.error_code, ErrorCode::OffsetOutOfRange.number(), "the leader may say so");
+    let (stale, _) = fetch(&mut follower, id, 0, 7, "far").await;
+    assert_eq!(stale.error_code, ErrorCode::UnknownLeaderEpoch.number());
+
+    cluster.stop_one(3).await;
+    cluster.wait_for("t", "broker 3 to be out of sync", |now| now.isr == [BrokerId(1)]).await;
+    let (alone, _) = fetch(&mut leader, id, 0, 0, "far").await;
+    assert!(alone.preferred_read_replica.0 == -1 && !alone.records.unwrap().is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_fail_over_epochs_are_fenced_and_the_old_ones_end_where_they_ended() {
+    let mut cluster = Cluster::start().await;
+    cluster.create("t", &[2, 3]).await;
+    let mut first = cluster.wire(2).await;
+    assert_eq!(first.produce("t", 0, batch(Compression::None, &["a", "b", "c"])).await.error_code, 0);
+    cluster.stop_one(2).await;
+    cluster.wait_for("t", "broker 3 to lead", |now| now.leader == Some(BrokerId(3))).await;
+    let epoch = {
+        let image = cluster.brokers[&3].services().image();
+        image.topic_named("t").unwrap().partitions[0].leader_epoch.0
+    };
+    assert!(epoch > 0);
+    let mut second = cluster.wire(3).await;
+    assert_eq!(second.produce("t", 0, batch(Compression::None, &["d"])).await.base_offset, 3);
+    let (fenced, _) = fetch(&mut second, cluster.topic_id("t"), 0, 0, "").await;
+    assert_eq!(fenced.error_code, ErrorCode::FencedLeaderEpoch.number());
+    let ask = |epoch: i32| {
+        use kafka_protocol::messages::offset_for_leader_epoch_request::*;
+        let partition = OffsetForLeaderPartition::default().with_leader_epoch(epoch);
+        let topic = OffsetForLeaderTopic::default().with_topic(name("t")).with_partitions(vec![partition]);
+        OffsetForLeaderEpochRequest::default()
+            .with_replica_id(kafka_protocol::messages::BrokerId(-1))
+            .with_topics(vec![topic])
+    };
+    for (asked, known, end) in [(0, 0, 3), (epoch, epoch, 4), (epoch + 1, -1, -1)] {
+        let answer: OffsetForLeaderEpochResponse =
+            second.ask(ApiKey::OffsetForLeaderEpoch, 4, &ask(asked)).await;
+        let found = &answer.topics[0].partitions[0];
+        assert_eq!((found.error_code, found.leader_epoch, found.end_offset), (0, known, end), "{asked}");
+    }
+    cluster.stop().await;
+}

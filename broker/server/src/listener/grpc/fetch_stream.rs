@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 
 use super::log_api::partition_id;
 use crate::listener::error_map::Coded;
+use crate::partition::ServedBy;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position, Services};
 
 /// Most requests sent ahead; the stream is not read beyond it.
@@ -102,6 +103,7 @@ impl FetchStream {
                 max_bytes: position.max_bytes as usize,
                 generation: position.cursor_generation,
                 epoch: LeaderEpoch(position.current_leader_epoch),
+                served_by: ServedBy::Leader,
             });
         }
         let answer = self.gather(&request).await;

@@ -79,6 +79,11 @@ impl Context {
         Some(LeaderHint { epoch: known.leader_epoch, broker: self.reachable(broker)? })
     }
 
+    /// Whether clients of this listener can reach a broker.
+    pub(super) fn can_reach(&self, broker: &Broker) -> bool {
+        self.reachable(broker).is_some()
+    }
+
     fn reachable(&self, broker: &Broker) -> Option<Reachable> {
         let (host, port) = if broker.id == self.services.config().broker_id {
             (self.advertised.host.clone(), self.advertised.port)

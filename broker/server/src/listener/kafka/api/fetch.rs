@@ -16,11 +16,13 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use tokio::time::{Duration, Instant};
 
 use super::fetch_encoding::{Aborted, HINTS, PartitionPart, Response, TopicPart};
+use super::replica_choice::{self, Choice, Reader};
 use crate::listener::error_map::Coded;
 use crate::listener::kafka::Context;
 use crate::listener::kafka::answer::Envelope;
 use crate::listener::kafka::brokers::Hinted;
 use crate::listener::kafka::outbox::Part;
+use crate::partition::ServedBy;
 use crate::service::{FetchAnswer, FetchDemand, FetchSession, PartitionNews, Position};
 
 /// The epoch of a request without a session.
@@ -29,6 +31,8 @@ const FINAL_EPOCH: i32 = -1;
 const INITIAL_EPOCH: i32 = 0;
 /// The first version that names topics by id.
 const TOPIC_IDS: i16 = 13;
+/// How often what follows from the metadata is looked at again though the client asks for nothing new.
+const RECHECK: Duration = Duration::from_secs(5);
 /// Longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -76,6 +80,8 @@ pub(in crate::listener::kafka) struct Fetcher {
     places: Vec<Option<Place>>,
     by_name: HashMap<(TopicKey, i32), usize>,
     by_cursor: HashMap<TopicPartition, usize>,
+    /// When all places were last looked at with the metadata.
+    checked: Instant,
     /// Places to be read whether they have news or not: just asked for, or answered with records or an error before.
     due: Vec<usize>,
 }
@@ -109,6 +115,7 @@ impl Fetcher {
             by_name: HashMap::new(),
             by_cursor: HashMap::new(),
             due: Vec::new(),
+            checked: Instant::now(),
         }
     }
 
@@ -132,7 +139,9 @@ impl Fetcher {
             let refused = |at| (at, failed(ErrorCode::ClusterAuthorizationFailed));
             parts.extend((0..self.places.len()).map(refused));
         } else {
-            self.place_cursors(context, envelope.version, &mut parts);
+            self.recheck();
+            let reader = Reader { version: envelope.version, rack: &request.rack_id };
+            self.place_cursors(context, reader, &mut parts);
             let news = self.gather(context, &request, !parts.is_empty()).await;
             context.services.metrics().fetches_answered.inc();
             for news in news {
@@ -228,32 +237,23 @@ impl Fetcher {
         }
     }
 
-    /// Sets the cursors of all places that are due. A place whose topic isn't there stays due and is answered at once.
-    fn place_cursors(&mut self, context: &Context, version: i16, parts: &mut Parts) {
-        let image = context.services.image();
+    /// From time to time everything that is read is looked at anew: a follower may have fallen out of the in-sync replicas, and
+    /// nearer ones may have come to them.
+    fn recheck(&mut self) {
+        if self.checked.elapsed() >= RECHECK {
+            self.checked = Instant::now();
+            self.due = (0..self.places.len()).collect();
+        }
+    }
+
+    /// Sets the cursors of all places that are due. A place whose topic isn't there, or that is better read elsewhere, stays
+    /// due and is answered at once.
+    fn place_cursors(&mut self, context: &Context, reader: Reader<'_>, parts: &mut Parts) {
         for at in std::mem::take(&mut self.due) {
             let Some(place) = &mut self.places[at] else { continue };
-            let Wanted { topic, index, offset, max_bytes, epoch, last_epoch } = &place.wanted;
-            let found = match version {
-                TOPIC_IDS.. => image.topic(topic.id).ok_or(ErrorCode::UnknownTopicId),
-                _ => {
-                    let name = std::str::from_utf8(&topic.name).unwrap_or_default();
-                    image.topic_named(name).ok_or(ErrorCode::UnknownTopicOrPartition)
-                }
-            };
-            // A client that has batches of an epoch which never was has another log than this one.
-            let found = found.and_then(|topic| match *last_epoch {
-                epoch
-                    if topic
-                        .partition(PartitionIndex(*index))
-                        .is_some_and(|known| epoch > known.leader_epoch.0) =>
-                {
-                    Err(ErrorCode::OffsetOutOfRange)
-                }
-                _ => Ok(topic),
-            });
-            let partition = match found {
-                Ok(topic) => TopicPartition::new(topic.id, PartitionIndex(*index)),
+            let Wanted { index, offset, max_bytes, epoch, .. } = place.wanted;
+            let (partition, choice) = match find(context, &place.wanted, reader) {
+                Ok(found) => found,
                 Err(code) => {
                     parts.insert(at, failed(code));
                     self.due.push(at);
@@ -265,14 +265,31 @@ impl Fetcher {
                 self.by_cursor.remove(&old);
                 self.cursors.forget(old);
             }
-            self.by_cursor.insert(partition, at);
-            self.cursors.set_anew(Position {
-                partition,
-                offset: Offset(*offset),
-                max_bytes: *max_bytes,
-                generation: 0,
-                epoch: LeaderEpoch(*epoch),
-            });
+            match choice {
+                Choice::Here(served_by) => {
+                    self.by_cursor.insert(partition, at);
+                    let (offset, epoch) = (Offset(offset), LeaderEpoch(epoch));
+                    self.cursors.set_anew(Position {
+                        partition,
+                        offset,
+                        max_bytes,
+                        generation: 0,
+                        epoch,
+                        served_by,
+                    });
+                }
+                Choice::Nearer { replica, high_watermark, log_start } => {
+                    self.by_cursor.remove(&partition);
+                    self.cursors.forget(partition);
+                    place.cursor = None;
+                    self.due.push(at);
+                    let mut part = failed(ErrorCode::None);
+                    (part.index, part.preferred) = (index, Some(replica));
+                    (part.high_watermark, part.last_stable) = (high_watermark.0, high_watermark.0);
+                    part.log_start = log_start.0;
+                    parts.insert(at, part);
+                }
+            }
         }
     }
 
@@ -379,6 +396,33 @@ impl Fetcher {
         }
         topics
     }
+}
+
+/// The partition that is meant, and where it is to be read.
+fn find(
+    context: &Context,
+    wanted: &Wanted,
+    reader: Reader<'_>,
+) -> Result<(TopicPartition, Choice), ErrorCode> {
+    let image = context.services.image();
+    let topic = match reader.version {
+        TOPIC_IDS.. => image.topic(wanted.topic.id).ok_or(ErrorCode::UnknownTopicId)?,
+        _ => {
+            let name = std::str::from_utf8(&wanted.topic.name).unwrap_or_default();
+            image.topic_named(name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+        }
+    };
+    let partition = TopicPartition::new(topic.id, PartitionIndex(wanted.index));
+    let Some(known) = topic.partition(partition.partition) else {
+        return Ok((partition, Choice::Here(ServedBy::Leader)));
+    };
+    // A client that has batches of an epoch which never was has another log than this one.
+    let leads = known.leader == Some(context.services.config().broker_id);
+    if leads && wanted.last_epoch > known.leader_epoch.0 {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let choice = replica_choice::choose(context, partition, known, reader, Offset(wanted.offset));
+    Ok((partition, choice))
 }
 
 fn wanted_of(request: &FetchRequest) -> impl Iterator<Item = Wanted> {

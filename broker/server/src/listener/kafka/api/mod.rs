@@ -24,6 +24,7 @@ pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod problem;
 pub(super) mod produce;
+mod replica_choice;
 
 #[cfg(test)]
 mod tests;
