@@ -12,20 +12,23 @@ use highwater_core::settings::Durability;
 use highwater_tests::model::{Bounds, Depth, explore, walk_for};
 
 fn main() -> ExitCode {
-    let mut bounds = Bounds::of(Depth::Ci, Durability::Fsync);
+    // First of all, since other bounds follow from it.
+    let in_memory = std::env::args().any(|argument| argument == "durability=replicated");
+    let durability = if in_memory { Durability::Replicated } else { Durability::Fsync };
+    let mut bounds = Bounds::of(Depth::Ci, durability);
     let (mut seconds, mut threads, mut seed, mut walks) = (60, 2, 0, false);
     for argument in std::env::args().skip(1) {
         let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
         let number: u8 = value.parse().unwrap_or(0);
         match name {
-            "smoke" => bounds = Bounds::of(Depth::Smoke, bounds.durability),
-            "ci" => bounds = Bounds::of(Depth::Ci, bounds.durability),
+            "smoke" => bounds = Bounds::of(Depth::Smoke, durability),
+            "ci" => bounds = Bounds::of(Depth::Ci, durability),
             "walks" => {
-                bounds = Bounds::of(Depth::Walks, bounds.durability);
+                bounds = Bounds::of(Depth::Walks, durability);
                 walks = true;
             }
             "seed" => seed = value.parse().unwrap_or(0),
-            "nightly" => bounds = Bounds::of(Depth::Nightly, bounds.durability),
+            "nightly" => bounds = Bounds::of(Depth::Nightly, durability),
             "values" => bounds.values = number,
             "leader_epochs" => bounds.leader_epochs = number.into(),
             "partition_epochs" => bounds.partition_epochs = number.into(),
@@ -34,8 +37,7 @@ fn main() -> ExitCode {
             "messages" => bounds.messages = number.into(),
             "metadata_lag" => bounds.metadata_lag = number.into(),
             "min_in_sync" => bounds.min_in_sync = number.into(),
-            "durability" if value == "replicated" => bounds.durability = Durability::Replicated,
-            "durability" => bounds.durability = Durability::Fsync,
+            "durability" if ["fsync", "replicated"].contains(&value) => {}
             "seconds" => seconds = value.parse().unwrap_or(60),
             "threads" => threads = number.into(),
             other => {

@@ -263,10 +263,7 @@ impl World {
             && node.life == life
             && leader.epoch() == proposal.leader_epoch
         {
-            self.leader_step(from, |leader, _| {
-                leader.proposal_answered(outcome);
-                None
-            });
+            self.leader_step(from, |leader, _| leader.proposal_answered(outcome));
         }
     }
 

@@ -210,8 +210,7 @@ impl World {
             Action::ProposeJoining(at) => self.propose(at, Change::Joining),
             Action::ProposeLeaving(at) => self.propose(at, Change::Leaving),
             Action::ProposalLost(at) => self.leader_step(at, |leader, _| {
-                leader.proposal_answered(highwater_core::replication::ProposalOutcome::Unanswered);
-                None
+                leader.proposal_answered(highwater_core::replication::ProposalOutcome::Unanswered)
             }),
             Action::Crash(at) => {
                 self.crashes += 1;

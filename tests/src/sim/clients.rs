@@ -237,6 +237,17 @@ impl World {
         producer.sequences[partition as usize] = 0;
     }
 
+    /// What is pending when a run is broken off stays unknown.
+    pub(super) fn record_pending(&mut self) {
+        for client in 0..self.producers.len() {
+            for partition in 0..self.plan.partitions {
+                if let Some(pending) = self.producers[client].pending[partition as usize].take() {
+                    self.record_sends(client, partition, &pending, Outcome::Info, None);
+                }
+            }
+        }
+    }
+
     fn record_sends(
         &mut self,
         client: usize,

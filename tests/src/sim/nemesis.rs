@@ -47,6 +47,7 @@ const CLASSES: &[(&str, u64)] = &[
     ("clock-jump", 2),
     ("disk-full", 2),
     ("failed-sync", 2),
+    ("rot", 1),
 ];
 
 impl World {
@@ -91,6 +92,7 @@ impl World {
             }
             "power-cut-of-all" => self.cut_power_of_all(),
             "lost-disk" => self.lose_disk(node).then_some((name, Undo::Start(node), lasts_ms)),
+            "rot" => self.rot(node).map(|what| (format!("{name}, {what}"), Undo::Start(node), lasts_ms)),
             "pause" => {
                 self.nodes[node].paused_until = self.now + lasts_ms;
                 Some((name, Undo::Nothing, lasts_ms))
@@ -220,6 +222,27 @@ impl World {
         self.nodes[at].epoch_on_disk = None;
         debug_assert_eq!(Arc::strong_count(&self.nodes[at].disk), 1);
         true
+    }
+
+    /// Bytes on the disk of a broker that is down turn into others: as good as a lost disk, and as rare.
+    fn rot(&mut self, at: usize) -> Option<String> {
+        if self.wiped || !self.may_lose(at) {
+            return None;
+        }
+        let disk = Arc::clone(&self.nodes[at].disk);
+        let segments = disk.contents().into_iter().filter(|(path, bytes)| {
+            path.extension().is_some_and(|it| it == "log") && bytes.iter().any(|byte| *byte != 0)
+        });
+        let segments: Vec<_> = segments.collect();
+        let picked = usize::try_from(self.random.below(segments.len().max(1) as u64)).ok()?;
+        let (path, bytes) = segments.get(picked)?;
+        let end = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let position = self.random.below(end);
+        self.wiped = true;
+        self.end_process(at);
+        disk.kill_process();
+        disk.rot(path, position, 1 << self.random.below(8)).ok()?;
+        Some(format!("{} at {position}", path.display()))
     }
 
     /// A fault is taken back.

@@ -65,6 +65,7 @@ pub fn run(plan: &Plan) -> Finished {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         violations.push(format!("at {} ms: panicked: {}", world.now, text.unwrap_or_default()));
     }
+    world.record_pending();
     let seed = plan.seed;
     let mut header = Header {
         highwater_history: SCHEMA_VERSION,

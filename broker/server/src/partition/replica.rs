@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_core::replication::{FollowAnswer, LogView, Position, Progress, Truncation, answer};
+use highwater_core::replication::{FollowAnswer, Follower, LogView, Position, Progress, Truncation, answer};
 use highwater_core::settings::Durability;
 use highwater_log::{AppendError, Health, PartitionLog, ReadPlan};
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::record::{BatchError, BatchHeader, batches, verify_crc};
 use highwater_proto::{BrokerId, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
@@ -173,6 +174,10 @@ impl Partition {
                 tracing::error!(partition = %self.id, %error, "a damaged log could not be cut");
                 return None;
             }
+            // What it knew to be committed it no longer has.
+            let known = follower.high_watermark().min(state.log.log_end());
+            *follower = Follower::new(follower.leader(), follower.epoch(), known);
+            state.log.set_high_watermark(known);
             self.around.metrics.replication.logs_repaired.inc();
             self.around.metrics.partitions_offline.dec();
         }
@@ -244,7 +249,7 @@ impl Partition {
             return Ok(());
         }
         let log_end = state.log.log_end();
-        if after > log_end {
+        if after > log_end && !museum::active(Bug::HoleAfterFailure) {
             // Something before it was not taken: appended here, it would leave a hole.
             return Err(ReplicaError::NotNext { base_offset: after, log_end });
         }
