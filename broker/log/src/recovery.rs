@@ -267,10 +267,6 @@ impl<'a> Recovery<'a> {
         let flushed_end = self.flushed_end_of(base, next_base);
         loop {
             let reason = walk.run(&mut epochs).map_err(fault("read", &path))?;
-            let whole = matches!(reason, ScanStop::End | ScanStop::Zeros | ScanStop::Stale);
-            if museum::active(Bug::TornTailIsRot) && walk.next >= flushed_end && !whole {
-                self.rot(path.clone(), walk.position, walk.next, walk.next.advance(1));
-            }
             if walk.next >= flushed_end {
                 // Behind what an old file is written over with lies what was in it before.
                 if reader.id.is_none() {
@@ -382,6 +378,9 @@ impl<'a> Recovery<'a> {
     fn note_tail(&mut self, walk: &SegmentWalk<'_>, reason: ScanStop) -> std::io::Result<()> {
         if matches!(reason, ScanStop::End | ScanStop::Zeros | ScanStop::Stale) {
             return Ok(());
+        }
+        if museum::active(Bug::TornTailIsRot) {
+            self.rot(self.log.directory.clone(), walk.position, walk.next, walk.next.advance(1));
         }
         self.torn_bytes += walk.file_bytes - walk.position;
         if self.state.is_none() {
