@@ -5,6 +5,7 @@
 #   run.sh differential --highwater PATH         the same requests to Apache Kafka and to Highwater, compared field by field
 #   run.sh hostile --highwater PATH              bytes that no client sends, and what the broker's memory does meanwhile
 #   run.sh --write-docs                          docs/kafka-clients.md from the last results, nothing is run
+#   run.sh cluster --highwater PATH              three brokers: clients through fail-overs, Kafka's tools on a cluster
 # Installs every client from its package registry, at pinned versions, into $KAFKA_CLIENTS_CACHE (default
 # target/kafka-clients); a client whose runtime is missing is skipped by name. Exits non-zero on any failure.
 set -euo pipefail
@@ -22,7 +23,7 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
 case ${1:-} in
-differential | hostile) program=$here/$1.py; shift ;;
+differential | hostile | cluster) program=$here/$1.py; shift ;;
 *) program=$here/harness/run.py ;;
 esac
 exec "$venv/bin/python" "$program" "$@"

@@ -12,6 +12,13 @@ use crate::listener::kafka::Context;
 use crate::listener::kafka::settings::Resource;
 use crate::service::Mode;
 
+/// The limits that Kafka's tool takes back when replicas have been moved.
+const THROTTLES: [&str; 3] = [
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -42,6 +49,10 @@ pub(in crate::listener::kafka) async fn handle(
 async fn alter(context: &Context, resource: AlterConfigsResource, mode: Mode) -> Result<(), Problem> {
     let name = resource.resource_name.to_string();
     let of = Resource::of(resource.resource_type, &name, context.services.config().broker_id)?;
+    if of != Resource::Topic && !resource.configs.is_empty() && resource.configs.iter().all(lifts_a_throttle)
+    {
+        return Ok(());
+    }
     of.check_alterable(resource.configs.iter().map(|config| config.name.as_str()))?;
     let mut edits = BTreeMap::new();
     for config in &resource.configs {
@@ -50,6 +61,11 @@ async fn alter(context: &Context, resource: AlterConfigsResource, mode: Mode) ->
         }
     }
     Ok(context.services.alter_configs(name, edits, mode).await?)
+}
+
+/// Whether a limit is taken back that cannot be set here: that changes nothing, and Kafka's tool does not end without it.
+fn lifts_a_throttle(config: &AlterableConfig) -> bool {
+    config.config_operation == DELETE && THROTTLES.contains(&config.name.as_str())
 }
 
 fn edit(config: &AlterableConfig) -> Result<ConfigEdit, Problem> {

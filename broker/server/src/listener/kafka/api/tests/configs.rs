@@ -219,6 +219,21 @@ async fn each_illegal_edit_is_refused_by_its_code_and_changes_nothing() {
     assert!(bench.context.services.image().topic_named("t").unwrap().configs.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_replication_can_be_taken_back_and_not_set() {
+    let bench = bench().await;
+    let own = bench.context.services.config().broker_id.to_string();
+    let throttle = "leader.replication.throttled.rate";
+    let taken_back = [(throttle, 1, None), ("follower.replication.throttled.rate", 1, None)];
+    assert_eq!(increment(&bench, 1, (4, &own), &taken_back).await.0, ErrorCode::None);
+    for edits in
+        [&[(throttle, 0, Some("1000"))][..], &[(throttle, 1, None), ("num.partitions", 1, None)], &[]]
+    {
+        let (code, message) = increment(&bench, 1, (4, &own), edits).await;
+        assert_eq!(code, ErrorCode::InvalidRequest, "{edits:?}: {message}");
+    }
+}
+
 async fn replace(bench: &Bench, version: i16, configs: &[(&str, Option<&str>)]) -> ErrorCode {
     use alter_configs_request::{AlterConfigsResource, AlterableConfig};
     let config = |(name, value): &(&str, Option<&str>)| {
