@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, broker, completions, consume, dev, dump, health, offsets, produce, quickstart, topic,
+    bench, broker, cluster, completions, consume, dev, dump, health, offsets, produce, quickstart, reassign,
+    topic,
 };
 use crate::output::Format;
 
@@ -68,6 +69,13 @@ pub(crate) enum Command {
     Consume(consume::Args),
     /// Shows where a topic's partitions begin and end.
     Offsets(offsets::Args),
+    /// Shows the cluster and its brokers, and lets brokers go.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    /// Moves a topic's replicas to other brokers.
+    Reassign(reassign::Args),
+    /// Gives partitions back to their preferred leaders, or lets any replica lead.
+    Elect(cluster::Elect),
     /// Looks into segments and indexes on disk and verifies every checksum. Needs no broker.
     Dump(dump::Args),
     /// Says whether the broker on this machine is ready; exits 0 if it is. For health checks.

@@ -93,14 +93,20 @@ fn listings_have_the_documented_keys() {
     let described = dev.json(&["topic", "describe", "t"]);
     assert_eq!(keys(&described), ["configs", "id", "name", "partitions"]);
     let partition = [
+        "adding",
+        "elr",
         "high_watermark",
         "in_sync_replicas",
+        "isr",
         "leader",
         "leader_epoch",
         "log_end_offset",
         "log_start_offset",
         "offline_reason",
         "partition",
+        "partition_epoch",
+        "removing",
+        "replica_states",
         "replicas",
         "size_bytes",
     ];

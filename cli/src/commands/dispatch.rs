@@ -1,6 +1,9 @@
 //! From the command that was given to the one that runs.
 
-use super::{bench, broker, completions, consume, dev, dump, health, offsets, produce, quickstart, topic};
+use super::{
+    bench, broker, cluster, completions, consume, dev, dump, health, offsets, produce, quickstart, reassign,
+    topic,
+};
 use crate::args::{Cli, Command};
 use crate::exit::{CliError, CliResult};
 
@@ -12,6 +15,9 @@ pub(crate) fn run(cli: Cli) -> CliResult {
         Command::Dev(args) => block_on(dev::run(args, &global)),
         Command::Broker(args) => block_on(broker::run(args, &global)),
         Command::Topic(topic) => block_on(topic::run(topic, &global)),
+        Command::Cluster(command) => block_on(cluster::run(command, &global)),
+        Command::Reassign(args) => block_on(reassign::run(args, &global)),
+        Command::Elect(args) => block_on(cluster::elect(args, &global)),
         Command::Produce(args) => block_on(produce::run(args, &global)),
         Command::Consume(args) => block_on(consume::run(args, &global)),
         Command::Offsets(args) => block_on(offsets::run(args, &global)),

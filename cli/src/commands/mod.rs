@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod consume;
 pub(crate) mod dev;
@@ -11,6 +12,7 @@ pub(crate) mod health;
 pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod quickstart;
+pub(crate) mod reassign;
 pub(crate) mod topic;
 
 pub(crate) use dispatch::run;

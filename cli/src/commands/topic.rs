@@ -1,6 +1,6 @@
 //! `highwater topic create|list|describe|alter|delete`.
 
-use highwater_client::{NewTopic, PartitionDescription, TopicDescription};
+use highwater_client::{NewTopic, PartitionDescription, ReplicaDescription, TopicDescription};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -136,7 +136,11 @@ async fn create(args: Create, global: &Global) -> CliResult {
     };
     print(global.output, &created, |topic| {
         let verb = if topic.created { "created" } else { "exists already:" };
-        format!("{verb} {} with {} partitions, id {}\n", topic.name, topic.partitions, topic.id)
+        let replicas = if topic.replication_factor == 1 { "replica" } else { "replicas" };
+        format!(
+            "{verb} {} with {} partitions of {} {replicas}, id {}\n",
+            topic.name, topic.partitions, topic.replication_factor, topic.id
+        )
     })
 }
 
@@ -199,13 +203,29 @@ struct DescribedPartition {
     partition: i32,
     leader: Option<i32>,
     leader_epoch: i32,
+    partition_epoch: i32,
     replicas: Vec<i32>,
     in_sync_replicas: Vec<i32>,
+    /// The same under the field's short name.
+    isr: Vec<i32>,
+    elr: Vec<i32>,
+    replica_states: Vec<ReplicaState>,
+    adding: Vec<i32>,
+    removing: Vec<i32>,
     log_start_offset: i64,
     high_watermark: i64,
     log_end_offset: i64,
     size_bytes: i64,
     offline_reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ReplicaState {
+    broker: i32,
+    in_sync: bool,
+    log_end_offset: Option<i64>,
+    flushed_end_offset: Option<i64>,
+    lag_records: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -222,13 +242,33 @@ async fn describe(name: &str, global: &Global) -> CliResult {
     print(global.output, &topic, describe_text)
 }
 
+fn ids(brokers: &[highwater_client::BrokerId]) -> Vec<i32> {
+    brokers.iter().map(|broker| broker.0).collect()
+}
+
+fn replica_state(replica: &ReplicaDescription) -> ReplicaState {
+    ReplicaState {
+        broker: replica.broker.0,
+        in_sync: replica.in_sync,
+        log_end_offset: replica.log_end_offset.map(|offset| offset.0),
+        flushed_end_offset: replica.flushed_end_offset.map(|offset| offset.0),
+        lag_records: replica.lag_records,
+    }
+}
+
 fn described(topic: TopicDescription) -> Described {
     let partition = |p: PartitionDescription| DescribedPartition {
         partition: p.partition.0,
         leader: p.leader.map(|leader| leader.0),
         leader_epoch: p.leader_epoch.0,
-        replicas: p.replicas.iter().map(|broker| broker.0).collect(),
-        in_sync_replicas: p.in_sync_replicas.iter().map(|broker| broker.0).collect(),
+        partition_epoch: p.partition_epoch,
+        replicas: ids(&p.replicas),
+        in_sync_replicas: ids(&p.in_sync_replicas),
+        isr: ids(&p.in_sync_replicas),
+        elr: ids(&p.eligible_leader_replicas),
+        replica_states: p.replica_states.iter().map(replica_state).collect(),
+        adding: ids(&p.adding_replicas),
+        removing: ids(&p.removing_replicas),
         log_start_offset: p.log_start_offset.0,
         high_watermark: p.high_watermark.0,
         log_end_offset: p.log_end_offset.0,
@@ -249,18 +289,55 @@ fn described(topic: TopicDescription) -> Described {
     }
 }
 
+fn joined(ids: &[i32]) -> String {
+    if ids.is_empty() {
+        return "-".to_owned();
+    }
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// How far each follower is behind, as broker:records.
+fn lag(partition: &DescribedPartition) -> String {
+    let followers =
+        partition.replica_states.iter().filter(|replica| Some(replica.broker) != partition.leader);
+    let one = |replica: &ReplicaState| {
+        let lag = replica.lag_records.map_or_else(|| "?".to_owned(), |lag| lag.to_string());
+        format!("{}:{lag}", replica.broker)
+    };
+    let all: Vec<String> = followers.map(one).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+}
+
+fn state(partition: &DescribedPartition) -> &'static str {
+    if partition.leader.is_none() {
+        "no leader"
+    } else if !partition.adding.is_empty() || !partition.removing.is_empty() {
+        "moving"
+    } else if partition.isr.len() < partition.replicas.len() {
+        "under-replicated"
+    } else {
+        "online"
+    }
+}
+
 fn describe_text(topic: &Described) -> String {
     let row = |p: &DescribedPartition| {
         vec![
             p.partition.to_string(),
             p.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+            p.leader_epoch.to_string(),
+            joined(&p.replicas),
+            joined(&p.isr),
+            joined(&p.elr),
+            lag(p),
             p.log_start_offset.to_string(),
             p.high_watermark.to_string(),
             bytes(p.size_bytes.unsigned_abs()),
-            p.offline_reason.clone().unwrap_or_else(|| "online".to_owned()),
+            p.offline_reason.clone().unwrap_or_else(|| state(p).to_owned()),
         ]
     };
-    let header = ["PARTITION", "LEADER", "START", "END", "SIZE", "STATE"];
+    let header =
+        ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "ELR", "LAG", "START", "END", "SIZE", "STATE"];
     let rows: Vec<_> = topic.partitions.iter().map(row).collect();
     let configs: Vec<_> =
         topic.configs.iter().map(|c| vec![c.name.clone(), c.value.clone(), c.source.clone()]).collect();

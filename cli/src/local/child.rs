@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::plan::BrokerPlan;
+use super::plan::{BrokerPlan, Logs};
 use crate::commands::broker::Ready;
 use crate::exit::{CliError, CliResult};
 
@@ -28,7 +28,7 @@ pub(super) struct Serving {
 }
 
 /// Starts a broker's process.
-pub(super) fn start(plan: &BrokerPlan) -> CliResult<Starting> {
+pub(super) fn start(plan: &BrokerPlan, logs: Logs) -> CliResult<Starting> {
     let failed = |error| CliError::failed(format!("broker {} cannot be started: {error}", plan.id));
     let program = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
@@ -38,6 +38,9 @@ pub(super) fn start(plan: &BrokerPlan) -> CliResult<Starting> {
         if variable.to_str().is_some_and(|name| name.starts_with("HIGHWATER_") && name != "HIGHWATER_LOG") {
             command.env_remove(variable);
         }
+    }
+    if logs == Logs::Nothing && std::env::var_os("HIGHWATER_LOG").is_none() {
+        command.env("HIGHWATER_LOG", "off");
     }
     // A process group of its own: Ctrl-C is for the command, which then stops the brokers.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);

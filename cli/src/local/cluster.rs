@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 
@@ -45,7 +46,8 @@ impl LocalCluster {
     /// # Errors
     /// When one of them does not start; the others are ended.
     pub(crate) async fn start(plan: Plan) -> CliResult<LocalCluster> {
-        let starting = plan.brokers.iter().map(child::start).collect::<CliResult<Vec<_>>>()?;
+        let starting = plan.brokers.iter().map(|broker| child::start(broker, plan.logs));
+        let starting = starting.collect::<CliResult<Vec<_>>>()?;
         let serving = try_join_all(starting.into_iter().map(child::Starting::ready)).await?;
         let (ending, ends) = mpsc::unbounded_channel();
         let ids: Vec<i32> = plan.brokers.iter().map(|broker| broker.id).collect();
@@ -72,11 +74,42 @@ impl LocalCluster {
         self.running.iter().map(|(id, member)| (*id, &member.ready))
     }
 
+    /// Every broker's address for clients.
+    pub(crate) fn grpc(&self) -> Vec<String> {
+        self.brokers().map(|(_, ready)| ready.grpc.clone()).collect()
+    }
+
     /// The next broker that ends. Dropping the future loses nothing.
     pub(crate) async fn ended(&mut self) -> Ended {
         let ended = self.ends.recv().await.expect("the cluster holds a sender itself");
         self.running.remove(&ended.id);
         ended
+    }
+
+    /// Kills a broker (`kill -9`) and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it does not run, or the system refuses.
+    pub(crate) async fn kill(&mut self, id: i32) -> CliResult {
+        let pid = self.running.get(&id).map(|member| member.ready.pid);
+        let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = pid.ok_or_else(|| CliError::failed(format!("broker {id} does not run")))?;
+        kill_process(pid, Signal::KILL)
+            .map_err(|error| CliError::failed(format!("broker {id} cannot be killed: {error}")))?;
+        while self.ended().await.id != id {}
+        Ok(())
+    }
+
+    /// Starts a broker that has ended, and returns when it serves.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) async fn start_again(&mut self, id: i32) -> CliResult {
+        let plan = self.plan.brokers.iter().find(|broker| broker.id == id);
+        let plan = plan.ok_or_else(|| CliError::failed(format!("there is no broker {id}")))?;
+        let serving = child::start(plan, self.plan.logs)?.ready().await?;
+        self.take_in(id, serving);
+        Ok(())
     }
 
     /// How a broker that has ended can be started by hand.

@@ -26,6 +26,15 @@ pub(crate) struct Wishes {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) brokers: Vec<BrokerPlan>,
+    pub(crate) logs: Logs,
+}
+
+/// What the brokers log, unless `HIGHWATER_LOG` says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logs {
+    AsUsual,
+    /// Nothing: the command tells the story.
+    Nothing,
 }
 
 /// One of them.
@@ -75,7 +84,12 @@ impl Plan {
             })?;
             brokers.push(BrokerPlan { id: i32::try_from(id).unwrap_or(i32::MAX), config });
         }
-        Ok(Plan { brokers })
+        Ok(Plan { brokers, logs: Logs::AsUsual })
+    }
+
+    /// The same, with brokers that say nothing.
+    pub(crate) fn quiet(self) -> Plan {
+        Plan { logs: Logs::Nothing, ..self }
     }
 }
 

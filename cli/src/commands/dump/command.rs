@@ -78,7 +78,8 @@ fn partition_dirs(path: &Path) -> CliResult<Vec<(PathBuf, Option<String>)>> {
         }
     }
     let partitions = path.join("partitions");
-    if dirs.is_empty() && OsDisk.exists(&partitions)? {
+    if OsDisk.exists(&partitions)? {
+        // A data directory; the other logs in it, the metadata's, are of another format.
         return partition_dirs(&partitions);
     }
     dirs.sort();

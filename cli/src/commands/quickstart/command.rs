@@ -1,16 +1,18 @@
 //! The command: its options and what it does with them.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use highwater_client::{Client, ClientConfig};
-use highwater_server::{Broker, BrokerConfig};
 use serde::Serialize;
 
+use super::failover::{self, FailOver};
 use super::story::Story;
 use super::text::Corpus;
 use crate::args::Global;
 use crate::commands::broker::now;
 use crate::exit::{CliError, CliResult};
+use crate::local::{LocalCluster, Plan, Wishes};
 use crate::output::{Format, json, write_out};
 
 /// Options of `quickstart`.
@@ -44,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) replayed_from_offset: usize,
     pub(crate) replayed_from_time: usize,
     pub(crate) verified: bool,
+    pub(crate) brokers: usize,
+    pub(crate) failover: FailOver,
 }
 
 /// Says what happens, when people read along.
@@ -61,11 +65,14 @@ impl Narrator {
     }
 }
 
+const BROKERS: u16 = 3;
+
 pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     let narrator = Narrator { format: global.output };
     if global.output == Format::Text {
         write_out(
-            "\nHighwater: a broker in a temporary folder, real text in, read back, replayed, every byte checked.\n\n",
+            "\nHighwater: three brokers in a temporary folder, real text in, read back, replayed, every byte checked;\n\
+             then a leader is killed in mid-stream.\n\n",
         )?;
     }
     let corpus = Corpus::find(&args.files, args.max_bytes)?;
@@ -73,22 +80,33 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     let folder = folder.map_err(|error| CliError::failed(format!("no temporary folder: {error}")))?;
 
     let started = now();
-    let broker = Broker::start(BrokerConfig::ephemeral(folder.path())).await;
-    let broker = broker.map_err(|error| CliError::failed(error.to_string()))?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let wishes = Wishes { brokers: BROKERS, grpc: any, admin: any, kafka: Some("none".to_owned()) };
+    let plan = Plan::make(&wishes, folder.path())?.quiet();
+    let mut cluster = LocalCluster::start(plan).await?;
     let start_ms = started.elapsed().as_secs_f64() * 1e3;
-    narrator.say("broker", &format!("up in {start_ms:.0} ms on {}", broker.grpc_addr()))?;
+    let addresses = cluster.grpc();
+    narrator
+        .say("brokers", &format!("three processes up in {start_ms:.0} ms on {}", addresses.join(", ")))?;
 
-    let client = Client::connect(ClientConfig::new([broker.grpc_addr().to_string()])).await?;
-    let story = Story { client, corpus: &corpus, partitions: args.partitions, narrator };
-    let told = story.tell(start_ms).await;
-    let stopped = broker.stop().await.map_err(|error| CliError::failed(error.to_string()));
+    let client = Client::connect(ClientConfig::new(addresses)).await?;
+    let story = Story { client: client.clone(), corpus: &corpus, partitions: args.partitions, narrator };
+    let mut told = story.tell(start_ms).await;
+    if let Ok(outcome) = &mut told {
+        outcome.brokers = usize::from(BROKERS);
+        match failover::tell(&client, &mut cluster, narrator).await {
+            Ok(failover) => outcome.failover = failover,
+            Err(error) => told = Err(error),
+        }
+    }
+    let stopped = cluster.stop().await;
     let outcome = told?;
     stopped?;
     match global.output {
         Format::Json => write_out(&(json(&outcome)? + "\n")),
         Format::Text => write_out(
-            "\nAll of it verified. Now yours: `highwater dev` in one terminal, and in another\n\
-             \n    highwater topic create hello\n    echo world | highwater produce hello\n    highwater consume hello --from-beginning\n\n",
+            "\nAll of it verified. Now yours: `highwater dev --brokers 3` in one terminal, and in another\n\
+             \n    highwater topic create hello\n    echo world | highwater produce hello\n    highwater consume hello --from-beginning\n    highwater cluster status\n\n",
         ),
     }
 }

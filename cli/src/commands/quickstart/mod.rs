@@ -1,6 +1,7 @@
-//! `highwater quickstart`: everything once, on real text, every byte checked.
+//! `highwater quickstart`: everything once, on real text, every byte checked; then a leader is killed in mid-stream.
 
 mod command;
+mod failover;
 mod story;
 mod text;
 
