@@ -1,4 +1,4 @@
-//! `highwater-sim [--seeds A..B | --seed N] [--history FILE] [--twice]`: runs simulated clusters, a minute of theirs for each seed.
+//! `highwater-sim [--seeds A..B | --seed N] [--history FILE] [--twice] [--rot]`: runs simulated clusters, a minute of theirs for each seed.
 //! Exit code 1 and the command that replays it for each seed that finds something.
 #![expect(clippy::disallowed_methods, reason = "a tool of the test bench measures its own time")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     // An optimised build ends at the first panic: it must say which seed that was.
     std::panic::set_hook(Box::new(|panic| println!("seed {}: {panic}", SEED.get())));
     let twice = arguments.iter().any(|argument| argument == "--twice");
+    let rot = arguments.iter().any(|argument| argument == "--rot");
+    let plan = |seed| Plan { rot, ..Plan::of(seed) };
     let threads = value("--threads").map_or(2, |text| number(text).max(1));
     let began = Instant::now();
     let (next, events, broken, acknowledged) =
@@ -40,10 +42,10 @@ fn main() -> ExitCode {
             break;
         }
         SEED.set(seed);
-        let finished = run(&Plan::of(seed));
+        let finished = run(&plan(seed));
         events.fetch_add(finished.events, Ordering::Relaxed);
         acknowledged.fetch_add(finished.report.records_acknowledged, Ordering::Relaxed);
-        let same = !twice || run(&Plan::of(seed)).trace == finished.trace;
+        let same = !twice || run(&plan(seed)).trace == finished.trace;
         if !finished.is_sound() || !same {
             broken.fetch_add(1, Ordering::Relaxed);
             println!("{}{}", finished.complaint(), if same { "" } else { "  the second run differed\n" });

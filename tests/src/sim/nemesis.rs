@@ -56,9 +56,10 @@ impl World {
         if self.healed {
             return;
         }
-        let shares = CLASSES.iter().map(|(_, share)| share).sum();
+        let classes = || CLASSES.iter().filter(|(class, _)| *class != "rot" || self.plan.rot);
+        let shares = classes().map(|(_, share)| share).sum();
         let mut at = self.random.below(shares);
-        let class = CLASSES.iter().find(|(_, share)| {
+        let class = classes().find(|(_, share)| {
             let found = at < *share;
             at = at.saturating_sub(*share);
             found

@@ -18,6 +18,8 @@ pub struct Plan {
     pub heal_ms: u64,
     /// What an acknowledgement means.
     pub durability: Durability,
+    /// Whether a disk may rot.
+    pub rot: bool,
 }
 
 impl Plan {
@@ -31,6 +33,7 @@ impl Plan {
             partitions: i32::try_from(1 + random.below(3)).expect("a few"),
             faults_ms: 45_000,
             heal_ms: 12_000,
+            rot: false,
             durability: if random.below(4) == 0 { Durability::Replicated } else { Durability::Fsync },
         }
     }
