@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::BrokerConfig;
-use crate::controller::LifeFailure;
+use crate::controller::{JoinError, LifeFailure};
 use crate::housekeeping::Housekeeper;
 use crate::listener::{admin, grpc, kafka};
 use crate::member::{self, Member};
@@ -53,6 +53,9 @@ pub enum StartError {
     /// The cluster has no place for this broker.
     #[error(transparent)]
     Life(#[from] LifeFailure),
+    /// The cluster could not be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The cluster could not be founded.
     #[error("the cluster could not be founded: {0}")]
     Founding(#[from] MembershipError),

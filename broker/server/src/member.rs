@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Environment, StartError};
 use crate::config::BrokerConfig;
 use crate::controller::duties::{Duties, duty};
+use crate::controller::joining;
 use crate::controller::life::{self, Life};
 use crate::controller::{
     BrokerService, Control, Decider, LifeFailure, PeerTransport, SubmitError, Timing, in_sync,
+    probe_when_leading,
 };
 use crate::metadata::{MetadataMachine, MetadataStore};
 use crate::metrics::Metrics;
@@ -51,8 +53,7 @@ pub(crate) async fn start(
     endpoints: Endpoints,
     stop: CancellationToken,
 ) -> Result<Member, StartError> {
-    let config = Arc::new(config);
-    let identity = Identity::new(config.cluster_name.clone(), config.broker_id);
+    let (config, identity) = identify(&environment, config, &stop).await?;
     let (store, machine) = MetadataStore::new();
     let (partitions, past) = open(&environment, &config, &store, &identity).await?;
     let peers = Peers::new(Arc::clone(&identity));
@@ -75,8 +76,13 @@ pub(crate) async fn start(
         clock: Arc::clone(&clock),
     });
     let service = BrokerService { control: control.clone(), services: Arc::downgrade(&services) };
+    let watched = Arc::downgrade(&services);
+    tokio::spawn(probe_when_leading(watched, control.clone(), stop.clone()));
     tokio::spawn(peer::serve(listener, Arc::clone(&identity), Arc::new(service), stop.clone()));
-    if !raft.is_initialized().await {
+    let is_new = !raft.is_initialized().await;
+    if is_new && !cluster.join.is_empty() {
+        joining::be_told(&identity, &cluster.join, endpoints.peer.clone(), &stop).await?;
+    } else if is_new {
         let mut voters = cluster.voters.clone();
         voters.entry(config.broker_id).or_insert_with(|| endpoints.peer.clone());
         let voters = voters.into_iter().map(|(id, address)| (id.0 as u64, address));
@@ -99,6 +105,28 @@ pub(crate) async fn start(
     life.register(&*random, &stop).await?;
     take_part(&services, clock, life, stop).await?;
     Ok(Member { services })
+}
+
+/// Who this broker is: what its configuration says, or, if it joins, what it was given before or is given now.
+async fn identify(
+    environment: &Environment,
+    mut config: BrokerConfig,
+    stop: &CancellationToken,
+) -> Result<(Arc<BrokerConfig>, Arc<Identity>), StartError> {
+    if config.cluster.join.is_empty() {
+        let identity = Identity::new(config.cluster_name.clone(), config.broker_id);
+        return Ok((Arc::new(config), identity));
+    }
+    let read = |error| StartError::Read { path: config.data_dir.clone(), error };
+    let known = joining::id_on_disk(&*environment.disk, &config.data_dir).map_err(read)?;
+    let identity = Identity::new(config.cluster_name.clone(), BrokerId(-1));
+    config.broker_id = match known {
+        Some(id) => id,
+        None => joining::take_id(&identity, &config.cluster.join, stop).await?,
+    };
+    identity.set_id(config.broker_id);
+    tracing::info!(id = %config.broker_id, "this broker's number in the cluster");
+    Ok((Arc::new(config), identity))
 }
 
 /// Takes up the partitions, and waits until the broker is let in.

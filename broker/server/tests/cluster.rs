@@ -91,3 +91,58 @@ async fn three_brokers_replicate_a_topic_and_one_takes_over() {
         broker.stop().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_joins_takes_over_and_another_one_leaves_for_good() {
+    let mut cluster = Cluster::start().await;
+    let apply = highwater_server::service::Mode::Apply;
+    let services = cluster.brokers[&1].services();
+    services.create_topic("t".to_owned(), 2, 3, BTreeMap::new(), apply).await.unwrap();
+    let member = cluster.voters[&BrokerId(2)].clone();
+    let mut config = BrokerConfig::ephemeral(cluster.directory.path().join("fourth"));
+    config.cluster.join = vec![member.clone()];
+    // Others find a voter where it was when it came.
+    config.cluster.peer = format!("127.0.0.1:{}", free_ports(1)[0]).parse().unwrap();
+    let fourth = Broker::start(config.clone()).await.unwrap();
+    let id = fourth.services().config().broker_id;
+    assert_eq!(id, BrokerId(4), "the next one that nobody had");
+    // Everything moves from 3 to the new one.
+    services.drain_broker(BrokerId(3)).await.unwrap();
+    wait_for("broker 3 to be empty", async || {
+        let image = cluster.brokers[&1].services().image();
+        image.partitions().all(|(_, _, partition)| !partition.replicas.contains(&BrokerId(3)))
+    })
+    .await;
+    let refused = services.remove_broker(BrokerId(4)).await.unwrap_err().to_string();
+    assert!(refused.contains('4'), "it holds replicas: {refused}");
+    fourth.services().add_voter(id).await.unwrap();
+    services.remove_broker(BrokerId(3)).await.unwrap();
+    let overview = cluster.brokers[&2].services().cluster_overview().await;
+    let ids: Vec<i32> = overview.brokers.iter().map(|broker| broker.id.0).collect();
+    assert_eq!(ids, [1, 2, 4]);
+    let removed = cluster.brokers.remove(&3).unwrap();
+    let _ = removed.stop().await;
+    let back = Broker::start(cluster.config(3)).await.unwrap_err().to_string();
+    assert!(back.contains("removed"), "{back}");
+    // The new one keeps its number over a restart.
+    fourth.stop().await.unwrap();
+    let fourth = Broker::start(config).await.unwrap();
+    assert_eq!(fourth.services().config().broker_id, id);
+    fourth.stop().await.unwrap();
+    for (_, broker) in std::mem::take(&mut cluster.brokers) {
+        broker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_of_another_cluster_is_told_so() {
+    let mut cluster = Cluster::start().await;
+    let mut config = BrokerConfig::ephemeral(cluster.directory.path().join("stranger"));
+    config.cluster.join = vec![cluster.voters[&BrokerId(1)].clone()];
+    config.cluster_name = "another".to_owned();
+    let refused = Broker::start(config).await.unwrap_err().to_string();
+    assert!(refused.contains("not 'another'"), "{refused}");
+    for (_, broker) in std::mem::take(&mut cluster.brokers) {
+        broker.stop().await.unwrap();
+    }
+}

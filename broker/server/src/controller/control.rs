@@ -195,12 +195,33 @@ impl Control {
     /// One attempt; `None` if nobody could be asked.
     async fn ask_once(&self, request: &Request, body: &[u8], patience: Duration) -> Option<Answer> {
         let status = self.status();
-        let leader = status.leader?;
+        let Some(leader) = status.leader else { return self.ask_around(&status, body, patience).await };
         if leader == status.id {
             return Some(self.answer(request.clone()).await);
         }
         let address = status.voters.get(&leader).or_else(|| status.learners.get(&leader))?;
         let to = BrokerId(i32::try_from(leader).ok()?);
+        self.call(to, address, body, patience).await
+    }
+
+    /// Nobody tells this node who leads: it may have been removed without hearing of it. Others know.
+    async fn ask_around(&self, status: &RaftStatus, body: &[u8], patience: Duration) -> Option<Answer> {
+        for (id, address) in status.voters.iter().filter(|(id, _)| **id != status.id) {
+            let Ok(id) = i32::try_from(*id).map(BrokerId) else { continue };
+            match self.call(id, address, body, patience).await {
+                Some(Answer::NotController { leader: Some((leader, address)) })
+                    if leader.0 as u64 != status.id =>
+                {
+                    return self.call(leader, &address, body, patience).await;
+                }
+                None | Some(Answer::NotController { .. }) => {}
+                answer => return answer,
+            }
+        }
+        None
+    }
+
+    async fn call(&self, to: BrokerId, address: &str, body: &[u8], patience: Duration) -> Option<Answer> {
         match self.peers.call(to, address, Kind::Control, body, patience).await {
             Ok(answer) => serde_json::from_slice(&answer).ok(),
             // It was never sent.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Control, Request};
 use crate::partition::Partition;
@@ -56,24 +57,42 @@ impl PeerService for BrokerService {
 
     fn left(&self, from: &Hello) {
         let Some(broker) = from.from.map(BrokerId) else { return };
-        let control = self.control.clone();
-        if !control.status().is_leader {
-            return;
+        if self.control.status().is_leader
+            && let Some(services) = self.services.upgrade()
+        {
+            tokio::spawn(probe(services, broker));
         }
-        let address = self
-            .services
-            .upgrade()
-            .and_then(|services| Some(services.metadata.image().broker(broker)?.endpoints.peer.clone()));
-        let Some(address) = address else { return };
-        // A process that ended is missed at once: nobody listens where it was.
-        tokio::spawn(async move {
-            let identity = control.peers().identity();
-            let probe = dial(identity, Purpose::Control, Some(broker), &address, PROBE_WAIT).await;
-            if matches!(probe, Err(DialError::Nobody { .. })) {
-                tracing::warn!(%broker, address, "nobody listens at the broker's address: its process has ended");
-                control.decider().gone(broker);
+    }
+}
+
+/// Whenever this node comes to lead: looks whether the others are there. Their sessions are fresh, and the one that led before
+/// may be gone.
+pub(crate) async fn probe_when_leading(services: Weak<Services>, control: Control, stop: CancellationToken) {
+    let mut status = control.raft().status();
+    loop {
+        for leads in [true, false] {
+            tokio::select! {
+                reached = status.wait_for(|status| status.is_leader == leads) => if reached.is_err() { return },
+                () = stop.cancelled() => return,
             }
-        });
+            let Some(services) = services.upgrade().filter(|_| leads) else { continue };
+            for broker in services.metadata.image().brokers().filter(|broker| !broker.fenced) {
+                tokio::spawn(probe(Arc::clone(&services), broker.id));
+            }
+        }
+    }
+}
+
+/// A process that ended is missed at once: nobody listens where it was.
+async fn probe(services: Arc<Services>, broker: BrokerId) {
+    let control = &services.control;
+    let address = services.metadata.image().broker(broker).map(|broker| broker.endpoints.peer.clone());
+    let Some(address) = address.filter(|_| broker != services.identity.id()) else { return };
+    let identity = control.peers().identity();
+    let probe = dial(identity, Purpose::Control, Some(broker), &address, PROBE_WAIT).await;
+    if matches!(probe, Err(DialError::Nobody { .. })) {
+        tracing::warn!(%broker, address, "nobody listens at the broker's address: its process has ended");
+        control.decider().gone(broker);
     }
 }
 

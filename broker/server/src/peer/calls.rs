@@ -221,3 +221,34 @@ impl Drop for CancelOnDrop<'_> {
         }
     }
 }
+
+/// One call to whoever is at `address`, on a connection of its own: for a broker that knows nobody yet.
+///
+/// # Errors
+/// [`CallError`].
+pub(crate) async fn call_once(
+    identity: &Identity,
+    address: &str,
+    kind: Kind,
+    body: &[u8],
+    patience: Duration,
+) -> Result<Bytes, CallError> {
+    let to = BrokerId(-1);
+    let mut stream = dial(identity, Purpose::Control, None, address, patience).await?;
+    let length = u32::try_from(9 + body.len())
+        .map_err(|_| CallError::Refused { to, reason: "the call is too long".to_owned() })?;
+    let parts = [&length.to_be_bytes()[..], &0_u64.to_be_bytes(), &[kind.to_wire()], body];
+    write_parts(&mut stream, &parts).await.map_err(|_| CallError::Broken { to })?;
+    let mut frame = FrameReader::new(stream, serve::CALL_BYTES_MAX)
+        .next(patience)
+        .await
+        .map_err(|_| CallError::Broken { to })?;
+    if frame.len() < 9 {
+        return Err(CallError::Broken { to });
+    }
+    let (_, status) = (frame.get_u64(), frame.get_u8());
+    match status {
+        0 => Ok(frame),
+        _ => Err(CallError::Refused { to, reason: String::from_utf8_lossy(&frame).into_owned() }),
+    }
+}

@@ -121,6 +121,11 @@ impl Identity {
         self.known.write().unwrap_or_else(PoisonError::into_inner).epoch = epoch;
     }
 
+    /// This broker was given its number.
+    pub(crate) fn set_id(&self, id: BrokerId) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).id = id;
+    }
+
     /// The cluster's identity is known.
     pub(crate) fn set_cluster_id(&self, cluster_id: &str) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).cluster_id = Some(cluster_id.to_owned());
@@ -142,7 +147,8 @@ impl Identity {
             purpose,
             cluster_name: self.cluster_name.clone(),
             cluster_id: known.cluster_id,
-            from: Some(known.id.0),
+            // A broker without a number has none to tell.
+            from: (known.id.0 >= 0).then_some(known.id.0),
             broker_epoch: known.epoch.0,
             to: to.map(|id| id.0),
         }

@@ -17,7 +17,7 @@ mod frames;
 mod hello;
 mod serve;
 
-pub(crate) use calls::{CallError, Peers};
+pub(crate) use calls::{CallError, Peers, call_once};
 pub(crate) use frames::{FrameError, FrameReader, write_parts};
 pub(crate) use hello::{DialError, Hello, Identity, Purpose, dial};
 pub(crate) use serve::{PeerService, serve};
