@@ -90,6 +90,16 @@ impl ReplicationMetrics {
     }
 }
 
+/// What the system says of the process.
+fn process_metrics(root: &mut Registry) -> (Counter, Gauge) {
+    let process = root.sub_registry_with_prefix("process");
+    let cpu_seconds = Counter::default();
+    process.register("cpu_seconds", "User and system CPU time spent", cpu_seconds.clone());
+    let resident_bytes = Gauge::default();
+    process.register("resident_memory_bytes", "Resident memory", resident_bytes.clone());
+    (cpu_seconds, resident_bytes)
+}
+
 impl Metrics {
     /// All at zero.
     #[must_use]
@@ -134,11 +144,7 @@ impl Metrics {
         };
         let flush_seconds = histogram("flush", "One group flush");
         let produce_seconds = histogram("produce", "From a batch's arrival to its acknowledgement");
-        let process = root.sub_registry_with_prefix("process");
-        let cpu_seconds = Counter::default();
-        process.register("cpu_seconds", "User and system CPU time spent", cpu_seconds.clone());
-        let resident_bytes = Gauge::default();
-        process.register("resident_memory_bytes", "Resident memory", resident_bytes.clone());
+        let (cpu_seconds, resident_bytes) = process_metrics(&mut root);
         Metrics {
             registry: root,
             batches_appended,
