@@ -91,7 +91,7 @@ impl ReplicationMetrics {
 }
 
 /// What the system says of the process.
-fn process_metrics(root: &mut Registry) -> (Counter, Gauge) {
+fn process_metrics(root: &mut Registry) -> (Counter<f64, AtomicU64>, Gauge<i64, AtomicI64>) {
     let process = root.sub_registry_with_prefix("process");
     let cpu_seconds = Counter::default();
     process.register("cpu_seconds", "User and system CPU time spent", cpu_seconds.clone());
