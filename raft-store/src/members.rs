@@ -117,6 +117,18 @@ impl RaftNode {
         status.wait_for(|now| done(now) || !leads(now)).await.is_ok_and(|now| done(&now))
     }
 
+    /// Takes a node's vote; it stays as a learner. Fine to repeat. A leader should hand the lead over first.
+    pub async fn demote(&self, id: u64) -> Result<(), MembershipError> {
+        let status = self.current();
+        if !status.voters.contains_key(&id) {
+            return if is_member(&status, id) { Ok(()) } else { Err(MembershipError::NotMember { id }) };
+        }
+        if status.voters.len() == 1 {
+            return Err(MembershipError::LastVoter);
+        }
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Stay).await
+    }
+
     /// Removes a voter or a learner. Fine to repeat. The leader can remove itself: it hands the lead over.
     pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
         let status = self.current();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use highwater_proto::BrokerId;
 use highwater_server::config::ClusterConfig;
+use highwater_server::service::NodeRole;
 use highwater_server::{Broker, BrokerConfig};
 use tempfile::TempDir;
 
@@ -129,6 +130,31 @@ async fn a_broker_joins_takes_over_and_another_one_leaves_for_good() {
     let fourth = Broker::start(config).await.unwrap();
     assert_eq!(fourth.services().config().broker_id, id);
     fourth.stop().await.unwrap();
+    for (_, broker) in std::mem::take(&mut cluster.brokers) {
+        broker.stop().await.unwrap();
+    }
+}
+
+/// Taking the controller's own vote answered well, left it out of Raft altogether, and ended its process at the next change
+/// of voters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_controller_can_lose_its_vote_and_get_it_back() {
+    let mut cluster = Cluster::start().await;
+    let services = cluster.brokers[&1].services();
+    let controller = services.cluster_overview().await.controller.unwrap();
+    services.remove_voter(controller).await.unwrap();
+    let role_of = async |id: BrokerId| {
+        let overview = cluster.brokers[&1].services().cluster_overview().await;
+        let role = overview.brokers.iter().find(|broker| broker.id == id).map(|broker| broker.role);
+        (role, overview.controller)
+    };
+    wait_for("another controller, and this one to follow", async || {
+        let (role, now) = role_of(controller).await;
+        role == Some(NodeRole::Learner) && now.is_some_and(|now| now != controller)
+    })
+    .await;
+    services.add_voter(controller).await.unwrap();
+    wait_for("its vote again", async || role_of(controller).await.0 == Some(NodeRole::Voter)).await;
     for (_, broker) in std::mem::take(&mut cluster.brokers) {
         broker.stop().await.unwrap();
     }

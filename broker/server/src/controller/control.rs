@@ -197,7 +197,14 @@ impl Control {
         let status = self.status();
         let Some(leader) = status.leader else { return self.ask_around(&status, body, patience).await };
         if leader == status.id {
-            return Some(self.answer(request.clone()).await);
+            let answer = self.answer(request.clone()).await;
+            return match answer {
+                // It led once, and nobody tells it who does now.
+                Answer::NotController { .. } => {
+                    self.ask_around(&status, body, patience).await.or(Some(answer))
+                }
+                answer => Some(answer),
+            };
         }
         let address = status.voters.get(&leader).or_else(|| status.learners.get(&leader))?;
         let to = BrokerId(i32::try_from(leader).ok()?);
@@ -231,6 +238,22 @@ impl Control {
         }
     }
 
+    /// Whether this node leads and is about to lose its vote, though others could lead.
+    fn must_step_aside(&self, node: BrokerId) -> bool {
+        let status = self.status();
+        status.is_leader && status.id == node.0 as u64 && status.voters.len() > 1
+    }
+
+    /// Hands the lead over, so that the next leader carries out what was asked of this one.
+    async fn step_aside(&self) -> Answer {
+        let status = self.status();
+        let others = status.voters.keys().filter(|id| **id != status.id);
+        if let Some(next) = others.max_by_key(|id| status.replication.get(id).copied().flatten()) {
+            let _ = self.raft.0.transfer_leader(*next).await;
+        }
+        Answer::NotController { leader: None }
+    }
+
     async fn change(&self, members: Members) -> Answer {
         let id = |id: BrokerId| u64::try_from(id.0).unwrap_or(0);
         let raft = &self.raft.0;
@@ -242,14 +265,14 @@ impl Control {
                 voters.insert(id(node));
                 raft.change_voters(voters).await
             }
-            Members::RemoveVoter { id: node } => {
-                let address = self.status().voters.get(&id(node)).cloned();
-                let mut voters = voters();
-                voters.remove(&id(node));
-                match (raft.change_voters(voters).await, address) {
-                    (Ok(()), Some(address)) => raft.add_learner(id(node), &address).await,
-                    (result, _) => result,
-                }
+            Members::RemoveVoter { id: node } if self.must_step_aside(node) => {
+                return self.step_aside().await;
+            }
+            Members::RemoveVoter { id: node } => raft.demote(id(node)).await,
+            Members::Remove { id: node } | Members::RemoveBroker { id: node }
+                if self.must_step_aside(node) =>
+            {
+                return self.step_aside().await;
             }
             Members::Remove { id: node } => raft.remove(id(node)).await,
             Members::RemoveBroker { id: node } => {

@@ -111,7 +111,8 @@ impl Services {
         }
         ClusterOverview {
             id: image.cluster().map_or_else(String::new, |cluster| cluster.id.to_string()),
-            controller: status.leader.as_ref().and_then(id_of),
+            // A node that is cut off goes on naming the last one that led: only one that answers is told of.
+            controller: status.leader.as_ref().and_then(id_of).filter(|_| !matched.is_empty()),
             applied: status.applied.unwrap_or(0),
             brokers: brokers.into_values().collect(),
             topics: u32::try_from(image.topics().count()).unwrap_or(u32::MAX),

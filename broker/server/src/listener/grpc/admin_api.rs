@@ -218,7 +218,7 @@ impl Admin for AdminApi {
         &self,
         request: Request<ElectLeadersRequest>,
     ) -> Result<Response<PartitionResults>, Status> {
-        Ok(Response::new(self.elect(request.into_inner()).await))
+        Ok(Response::new(self.elect(request.into_inner()).await?))
     }
 
     async fn reassign(

@@ -8,6 +8,7 @@ use highwater_proto::grpc::{
     TopicPartitionName,
 };
 use highwater_proto::{BrokerId, ErrorCode, PartitionIndex, TopicPartition};
+use tonic::Status;
 
 use super::admin_api::{AdminApi, ids};
 use crate::listener::error_map::Coded;
@@ -33,23 +34,25 @@ impl AdminApi {
         }
     }
 
-    pub(super) async fn elect(&self, request: ElectLeadersRequest) -> PartitionResults {
+    pub(super) async fn elect(&self, request: ElectLeadersRequest) -> Result<PartitionResults, Status> {
         let kind = if request.unclean { ElectionKind::Unclean } else { ElectionKind::Preferred };
         let all = request.partitions.is_empty();
         let (known, mut partitions) = self.named(request.partitions.into_iter());
         if known.is_empty() && !all {
-            return PartitionResults { partitions };
+            return Ok(PartitionResults { partitions });
         }
         match self.services.elect_leaders(kind, (!all).then(|| known.clone())).await {
             Ok(results) => partitions.extend(results.into_iter().map(|result| match result.result {
                 Ok(leader) => PartitionResult { leader: leader.0, ..self.result(result.partition) },
                 Err(error) => self.failed(result.partition, error.code(), &error),
             })),
+            // An empty list would say that there was nothing to do.
+            Err(error) if all => return Err(Status::unavailable(error.to_string())),
             Err(error) => {
                 partitions.extend(known.into_iter().map(|id| self.failed(id, error.code(), &error)));
             }
         }
-        PartitionResults { partitions }
+        Ok(PartitionResults { partitions })
     }
 
     pub(super) async fn move_replicas(&self, request: ReassignRequest) -> PartitionResults {
