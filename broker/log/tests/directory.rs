@@ -44,15 +44,15 @@ fn another_cluster_another_broker_and_another_version_are_refused_by_name() {
     assert!(matches!(open_as(&disk, "one", 2), Err(LogDirError::Identity { key: "broker", .. })));
     assert_eq!(disk.contents(), before, "nothing is touched");
     let path = PathBuf::from("/a/b/data/meta.properties");
-    let later = Meta { format_version: 2, cluster_id: "one".into(), broker_id: BrokerId(1), disk_id };
+    let later = Meta { format_version: 3, cluster_id: "one".into(), broker_id: BrokerId(1), disk_id };
     let file = disk.open(&path).unwrap();
     file.truncate(0).unwrap();
     file.write_at(0, &[IoSlice::new(later.encode().as_bytes())]).unwrap();
     match open_as(&disk, "one", 1) {
-        Err(error @ LogDirError::FormatVersion { found: 2, supported: 1, .. }) => {
+        Err(error @ LogDirError::FormatVersion { found: 3, supported: 2, .. }) => {
             assert_eq!(
                 error.to_string(),
-                "/a/b/data has format version 2; this broker reads and writes version 1"
+                "/a/b/data has format version 3; this broker reads and writes version 2"
             );
         }
         other => panic!("{other:?}"),
