@@ -288,7 +288,11 @@ impl Control {
         };
         match changed {
             Ok(()) => Answer::Changed,
-            Err(MembershipError::NotLeader { .. }) => Answer::NotController { leader: None },
+            // One that joins may know no other member than this one.
+            Err(MembershipError::NotLeader { leader }) => {
+                let known = leader.and_then(|(id, at)| Some((BrokerId(i32::try_from(id).ok()?), at)));
+                Answer::NotController { leader: known }
+            }
             Err(error) => Answer::Refused { reason: error.to_string() },
         }
     }
