@@ -108,8 +108,7 @@ impl World {
                 Some(self.block(format!("{name}, inward: {inward}"), ways, lasts_ms))
             }
             "pair-cut" => {
-                let ways = vec![(node, other), (other, node)];
-                Some(self.block(format!("{name} and {other}"), ways, lasts_ms))
+                Some(self.block(format!("{name} and {other}"), vec![(node, other), (other, node)], lasts_ms))
             }
             "control-cut" => {
                 self.network.cut_control(node);
@@ -130,8 +129,7 @@ impl World {
                 Some((format!("to broker {next}"), Undo::Nothing, 1))
             }
             "preferred-election" => {
-                let command = Command::ElectLeaders { kind: ElectionKind::Preferred, partitions: None };
-                self.queue_own(command);
+                self.queue_own(Command::ElectLeaders { kind: ElectionKind::Preferred, partitions: None });
                 Some(("all".to_owned(), Undo::Nothing, 1))
             }
             "clock-jump" => {
