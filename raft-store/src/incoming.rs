@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use openraft::alias::SnapshotOf;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::SnapshotResponse;
 
 use crate::machine::Machine;
@@ -18,6 +19,8 @@ pub(crate) struct Incoming {
     pub(crate) id: u64,
     pub(crate) cluster: u32,
     pub(crate) snapshot_bytes_max: u64,
+    /// No vote is given before this entry was applied.
+    withheld_until: Option<u64>,
     arriving: Mutex<Option<Arriving>>,
 }
 
@@ -31,8 +34,19 @@ struct Arriving {
 }
 
 impl Incoming {
-    pub(crate) fn new(id: u64, cluster: u32, snapshot_bytes_max: u64) -> Incoming {
-        Incoming { id, cluster, snapshot_bytes_max, arriving: Mutex::new(None) }
+    pub(crate) fn new(
+        id: u64,
+        cluster: u32,
+        snapshot_bytes_max: u64,
+        withheld_until: Option<u64>,
+    ) -> Incoming {
+        Incoming { id, cluster, snapshot_bytes_max, withheld_until, arriving: Mutex::new(None) }
+    }
+
+    /// Whether this node has yet to learn what it may have confirmed before.
+    fn withholds_votes(&self, raft: &Raft) -> bool {
+        let applied = || raft.metrics().borrow_watched().last_applied.map(|id| id.index);
+        self.withheld_until.is_some_and(|index| applied() < Some(index))
     }
 
     /// Answers a request.
@@ -46,6 +60,9 @@ impl Incoming {
             return Err(format!("this is node {}, not node {} of that cluster", self.id, envelope.to));
         }
         match request {
+            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) if self.withholds_votes(raft) => {
+                Err(format!("node {} does not vote before it has caught up", self.id))
+            }
             Request::Append(request) => {
                 raft.append_entries(request).await.map(Response::Append).map_err(|e| e.to_string())
             }

@@ -29,6 +29,8 @@
 //! | a purged log without its snapshot is taken for an empty state | compared at the start | `a_missing_snapshot_is_not_..` |
 //! | a node without the leader disturbs it with ever higher terms | pre-vote | `a_removed_voter_that_was_not_told_..`, `a_follower_that_was_cut_off_..` |
 //! | an empty disk under an old id, or another node's disk | `identity`; requests name their target and cluster | `a_missing_identity_is_not_..`, `what_is_not_for_this_node_..` |
+//! | an empty disk under an old id that was let in all the same votes with what it forgot | a node can withhold its vote until it has caught up | `a_node_that_withholds_its_vote_..` |
+//! | a change to voters that cannot decide | refused by the leader that does not hear them | `a_removal_that_leaves_no_majority_..` |
 //! | a failed sync is tried again and succeeds | the first error stops the node; what is not known to be durable is written again at the next start | `any_call_that_fails_..` |
 
 mod codec;
@@ -39,6 +41,7 @@ mod machine;
 mod members;
 mod network;
 mod node;
+mod opened;
 mod snapshot;
 mod start;
 mod status;
@@ -50,6 +53,7 @@ pub use config::RaftConfig;
 pub use machine::StateMachine;
 pub use members::MembershipError;
 pub use node::{LinearizeError, ProposeError, Proposed, RaftNode};
+pub use opened::OpenedNode;
 pub use start::StartError;
 pub use status::RaftStatus;
 pub use transport::{BoxFuture, Transport, TransportError};

@@ -24,6 +24,19 @@ pub enum MembershipError {
     /// A cluster without voters can never decide anything again.
     #[error("removing the last voter would leave nobody to decide: add another voter first")]
     LastVoter,
+    /// Of the voters that would be left too few answer: nothing could be decided after it, not even to take it back.
+    #[error(
+        "without it a majority of the voters that are left, {needed} of {voters:?}, must answer, and only {answering:?} do: \
+         bring one of the others back or give a vote to another node first"
+    )]
+    NoMajority {
+        /// The voters there would be.
+        voters: BTreeSet<u64>,
+        /// Those of them that answer the leader.
+        answering: BTreeSet<u64>,
+        /// How many must.
+        needed: usize,
+    },
     /// The node is not a member.
     #[error("node {id} is not a member: add it as a learner first")]
     NotMember {
@@ -97,6 +110,7 @@ impl RaftNode {
         if let Some(id) = voters.iter().find(|id| !is_member(&status, **id)) {
             return Err(MembershipError::NotMember { id: *id });
         }
+        self.check_majority(&status, &voters)?;
         if status.leader == Some(status.id) {
             for id in voters.iter().filter(|id| !status.voters.contains_key(id)) {
                 let matched = status.replication.get(id).copied().flatten();
@@ -126,6 +140,7 @@ impl RaftNode {
         if status.voters.len() == 1 {
             return Err(MembershipError::LastVoter);
         }
+        self.check_majority(&status, &voters_without(&status, id))?;
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Stay).await
     }
 
@@ -136,12 +151,28 @@ impl RaftNode {
             if status.voters.len() == 1 {
                 return Err(MembershipError::LastVoter);
             }
+            self.check_majority(&status, &voters_without(&status, id))?;
             return self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Go).await;
         }
         if !is_member(&status, id) {
             return Ok(());
         }
         self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id])), Leaving::Go).await
+    }
+
+    /// On the leader: whether these voters could decide anything, as far as it hears of them. A change to voters that cannot
+    /// would never be committed, and stand in the way of everything that comes after it.
+    fn check_majority(&self, status: &RaftStatus, voters: &BTreeSet<u64>) -> Result<(), MembershipError> {
+        if status.leader != Some(status.id) {
+            return Ok(());
+        }
+        let answers = self.answering();
+        let answering: BTreeSet<u64> = voters.intersection(&answers).copied().collect();
+        let needed = voters.len() / 2 + 1;
+        if answering.len() < needed {
+            return Err(MembershipError::NoMajority { voters: voters.clone(), answering, needed });
+        }
+        Ok(())
     }
 
     async fn change(
@@ -159,6 +190,10 @@ impl RaftNode {
 enum Leaving {
     Stay,
     Go,
+}
+
+fn voters_without(status: &RaftStatus, id: u64) -> BTreeSet<u64> {
+    status.voters.keys().copied().filter(|voter| *voter != id).collect()
 }
 
 fn is_member(status: &RaftStatus, id: u64) -> bool {

@@ -1,11 +1,12 @@
 //! A running node: the handle that the rest of a process holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_env::Disk;
+use openraft::async_runtime::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::{BasicNode, ReadPolicy};
@@ -15,7 +16,8 @@ use crate::incoming::Incoming;
 use crate::log::{IoThread, LogStore};
 use crate::machine::{self, Machine, StateMachine};
 use crate::network::Network;
-use crate::start::{self, Opened, StartError};
+use crate::opened::OpenedNode;
+use crate::start::{Opened, StartError};
 use crate::status::RaftStatus;
 use crate::transport::Transport;
 use crate::types::{Payload, TypeConfig};
@@ -100,11 +102,17 @@ impl RaftNode {
         state_machine: impl StateMachine,
         transport: Arc<dyn Transport>,
     ) -> Result<RaftNode, StartError> {
-        let settings = config.openraft().map_err(|error| StartError::Config { reason: error.to_string() })?;
+        OpenedNode::open(config, disk).await?.start(state_machine, transport).await
+    }
+
+    /// Starts a node over what was opened.
+    pub(crate) async fn over(
+        node: OpenedNode,
+        state_machine: impl StateMachine,
+        transport: Arc<dyn Transport>,
+    ) -> Result<RaftNode, StartError> {
         let recovery = |reason: String| StartError::Recovery { reason };
-        let open = config.clone();
-        let opened = tokio::task::spawn_blocking(move || start::open(&open, disk)).await;
-        let Opened { log, snapshots } = opened.map_err(|error| recovery(error.to_string()))??;
+        let OpenedNode { config, settings, opened: Opened { log, snapshots }, withheld_until } = node;
         let machine = Machine::new(Box::new(state_machine), snapshots);
         let (store, thread) = LogStore::start(log).map_err(|error| recovery(error.to_string()))?;
         let cluster = crc32c::crc32c(config.cluster_name.as_bytes());
@@ -122,14 +130,27 @@ impl RaftNode {
         let node = RaftNode {
             raft,
             machine,
-            incoming: Arc::new(Incoming::new(config.id, cluster, config.snapshot_bytes_max)),
+            incoming: Arc::new(Incoming::new(config.id, cluster, config.snapshot_bytes_max, withheld_until)),
             status,
             thread: Arc::new(Mutex::new(Some(thread))),
             payload_bytes_max: config.payload_bytes_max,
             lease: config.election_max,
         };
-        node.elect_if_alone().await?;
+        match withheld_until {
+            Some(index) => node.vote_from(index),
+            None => node.elect_if_alone().await?,
+        }
         Ok(node)
+    }
+
+    /// Lets the node vote and ask for votes once it has applied the entry at `index`.
+    fn vote_from(&self, index: u64) {
+        let node = self.clone();
+        tokio::spawn(async move {
+            if node.wait_applied(index).await {
+                node.raft.runtime_config().elect(true);
+            }
+        });
     }
 
     async fn elect_if_alone(&self) -> Result<(), StartError> {
@@ -242,6 +263,16 @@ impl RaftNode {
     /// What this node knows now.
     pub(crate) fn current(&self) -> RaftStatus {
         RaftStatus::of(&self.raft.metrics().borrow_watched(), self.lease)
+    }
+
+    /// On the leader: itself and every node that answered it lately.
+    pub(crate) fn answering(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let lately = self.lease * 2;
+        let heard = metrics.heartbeat.iter().flatten();
+        let heard = heard.filter(|(_, at)| at.is_some_and(|at| at.elapsed() < lately));
+        heard.map(|(id, _)| *id).chain([metrics.id]).collect()
     }
 
     /// The applied index and the state machine's digest at it: equal on all nodes at equal index. Walks the whole state.

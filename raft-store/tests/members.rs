@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use highwater_raft_store::{MembershipError, RaftConfig};
-use support::{Cluster, address, until};
+use support::{Cluster, Keys, address, until};
 
 /// Snapshots soon, and nothing kept behind them.
 fn purging(config: &mut RaftConfig) {
@@ -242,4 +242,65 @@ async fn what_is_not_for_this_node_or_cluster_is_refused() {
     assert_eq!(node.handle(request(1, "test")).await[..2], [1, 2], "answered");
     cluster.shutdown().await;
     other.shutdown().await;
+}
+
+/// Two voters of which one is gone would be left: the change would never be committed, and nothing after it.
+#[tokio::test]
+async fn a_removal_that_leaves_no_majority_is_refused_and_the_cluster_goes_on() {
+    let mut cluster = Cluster::of(3, |_| {}).await;
+    let leader = cluster.leader().await.status().borrow().id;
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let (gone, alive) = (others[0], others[1]);
+    cluster.stop(gone).await;
+    let refused = loop {
+        // It is missed after a while.
+        let leader = cluster.leader().await;
+        let voters = [leader.status().borrow().id, gone].into();
+        match leader.change_voters(voters).await {
+            Err(error @ MembershipError::NoMajority { .. }) => break error,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Ok(()) => panic!("nothing can be decided now"),
+        }
+    };
+    assert!(refused.to_string().contains("only"), "{refused}");
+    let leader = cluster.leader().await;
+    for refused in [leader.demote(alive).await, leader.remove(alive).await] {
+        assert!(matches!(refused, Err(MembershipError::NoMajority { needed: 2, .. })), "{refused:?}");
+    }
+    cluster.put("a", "1").await;
+    // The one that is gone may go.
+    leader.remove(gone).await.expect("two are there");
+    cluster.put("b", "2").await;
+    cluster.shutdown().await;
+}
+
+/// It confirmed an entry that only one other has, and forgot it. Its vote would make the third one lead, without the entry.
+#[tokio::test]
+async fn a_node_that_withholds_its_vote_elects_nobody_before_it_has_caught_up() {
+    let mut cluster = Cluster::of(3, |_| {}).await;
+    let index = cluster.put("a", "1").await;
+    cluster.converge(index).await;
+    cluster.stop(3).await;
+    let index = cluster.put("b", "2").await;
+    for id in [1, 2] {
+        cluster.stop(id).await;
+    }
+    cluster.disks.remove(&2);
+    let mut empty = cluster.open(2).await.expect("it is empty");
+    assert_eq!(empty.last_log_index(), None);
+    empty.withhold_votes_until(index);
+    let machine = Keys::default();
+    cluster.machines.insert(2, machine.clone());
+    cluster.start_opened(2, empty, machine).await.expect("it listens");
+    cluster.start(3).await.expect("it starts");
+    cluster.asks_for_votes(3, 4).await;
+    assert!(cluster.nodes.values().all(|node| !node.status().borrow().is_leader));
+    cluster.start(1).await.expect("it starts");
+    let index = cluster.put("c", "3").await;
+    cluster.converge(index).await;
+    assert_eq!(cluster.value(2, "b").as_deref(), Some("2"));
+    // From now on it counts like any other.
+    cluster.stop(1).await;
+    cluster.put("d", "4").await;
+    cluster.shutdown().await;
 }

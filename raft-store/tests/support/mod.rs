@@ -13,7 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use highwater_env::sim::SimDisk;
 use highwater_raft_store::{
-    BoxFuture, RaftConfig, RaftNode, RaftStatus, StartError, StateMachine, Transport, TransportError,
+    BoxFuture, OpenedNode, RaftConfig, RaftNode, RaftStatus, StartError, StateMachine, Transport,
+    TransportError,
 };
 
 /// No condition takes longer, however busy the machine is.
@@ -169,13 +170,29 @@ impl Cluster {
 
     /// Starts a node with a state machine of the test's own.
     pub async fn start_with(&mut self, id: u64, machine: impl StateMachine) -> Result<RaftNode, StartError> {
+        let node = self.open(id).await?;
+        self.start_opened(id, node, machine).await
+    }
+
+    /// Opens a node's disk, the one it had before or a new one.
+    pub async fn open(&mut self, id: u64) -> Result<OpenedNode, StartError> {
         let disk =
             Arc::clone(self.disks.entry(id).or_insert_with(|| SimDisk::with_file_bytes_max(id, 8 << 20)));
         let mut config = RaftConfig::new(id, "test", PathBuf::from("/raft"));
         config.segment_bytes = 64 << 10;
         (self.tune)(&mut config);
+        OpenedNode::open(config, disk).await
+    }
+
+    /// Starts a node that was opened.
+    pub async fn start_opened(
+        &mut self,
+        id: u64,
+        node: OpenedNode,
+        machine: impl StateMachine,
+    ) -> Result<RaftNode, StartError> {
         let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
-        let node = RaftNode::start(config, disk, machine, wire).await?;
+        let node = node.start(machine, wire).await?;
         self.net.nodes.lock().unwrap().insert(id, node.clone());
         self.nodes.insert(id, node.clone());
         Ok(node)
