@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::BrokerConfig;
-use crate::controller::{JoinError, LifeFailure};
+use crate::controller::{DoorError, JoinError, LifeFailure};
 use crate::housekeeping::Housekeeper;
 use crate::listener::{admin, grpc, kafka};
 use crate::member::{self, Member};
@@ -56,6 +56,9 @@ pub enum StartError {
     /// The cluster could not be joined.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The others remember what this broker has forgotten, or too few of them answer.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The cluster could not be founded.
     #[error("the cluster could not be founded: {0}")]
     Founding(#[from] MembershipError),

@@ -23,7 +23,7 @@ pub mod simulation;
 
 pub use broker::{Broker, Environment, StartError, StopError};
 pub use config::{Advertised, BrokerConfig, ConfigError, IfTaken, KafkaListener, Sources};
-pub use controller::{JoinError, LifeFailure, SubmitError};
+pub use controller::{DoorError, Forgotten, JoinError, LifeFailure, RecallError, SubmitError};
 pub use metrics::Metrics;
 pub use partition::{
     CloseError, DeleteRecordsError, EpochError, FetchError, Fetched, LeaderError, ListOffsetsError,

@@ -8,7 +8,7 @@ use highwater_core::metadata::{Command, Endpoints, LastStop};
 use highwater_env::Clock;
 use highwater_log::LastShutdown;
 use highwater_proto::{BrokerId, TopicPartition};
-use highwater_raft_store::{RaftConfig, RaftNode};
+use highwater_raft_store::{OpenedNode, RaftConfig, RaftNode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +19,10 @@ use crate::controller::duties::{Duties, duty};
 use crate::controller::joining;
 use crate::controller::life::{self, Life};
 use crate::controller::{
-    BrokerService, Control, Decider, LifeFailure, PeerTransport, SubmitError, Timing, in_sync,
-    probe_when_leading,
+    Admission, BrokerService, Control, Decider, Doorway, LifeFailure, Own, PeerTransport, SubmitError,
+    Timing, forget_late, in_sync, may_start, probe_when_leading,
 };
-use crate::metadata::{MetadataMachine, MetadataStore};
+use crate::metadata::MetadataStore;
 use crate::metrics::Metrics;
 use crate::partition::PartitionTable;
 use crate::peer::{self, Identity, Peers};
@@ -57,7 +57,28 @@ pub(crate) async fn start(
     let (store, machine) = MetadataStore::new();
     let (partitions, past) = open(&environment, &config, &store, &identity).await?;
     let peers = Peers::new(Arc::clone(&identity));
-    let raft = start_raft(&environment, &config, machine, &peers).await?;
+    let disk_id = partitions.directory().meta().disk_id.clone();
+    let mut opened = open_raft(&environment, &config).await?;
+    let doorway = Doorway::closed(opened.last_log_index());
+    tokio::spawn(peer::serve(listener, Arc::clone(&identity), doorway.clone(), stop.clone()));
+    let own = Own {
+        id: config.broker_id,
+        data_dir: config.data_dir.clone(),
+        disk_id: disk_id.clone(),
+        last_epoch: past.0,
+        log_end: opened.last_log_index(),
+        joins: !config.cluster.join.is_empty(),
+    };
+    let seams = (&*environment.disk, &*environment.clock);
+    let admission = may_start(&own, &config.cluster, &peers, seams, &stop).await?;
+    if let Admission::Late(index) = admission {
+        opened.withhold_votes_until(index);
+    }
+    let raft = opened.start(machine, Arc::new(PeerTransport(Arc::clone(&peers)))).await?;
+    if let Some(known) = store.image().cluster() {
+        // From here on brokers of another cluster of the same name are refused, and refuse.
+        identity.set_cluster_id(&known.id.to_string());
+    }
     let cluster = &config.cluster;
     let timing = Timing { heartbeat: cluster.heartbeat_interval, session: cluster.session_timeout };
     let Environment { disk, clock, random } = environment;
@@ -75,20 +96,10 @@ pub(crate) async fn start(
         producer_ids: ProducerIds::default(),
         clock: Arc::clone(&clock),
     });
-    let service = BrokerService { control: control.clone(), services: Arc::downgrade(&services) };
     let watched = Arc::downgrade(&services);
     tokio::spawn(probe_when_leading(watched, control.clone(), stop.clone()));
-    tokio::spawn(peer::serve(listener, Arc::clone(&identity), Arc::new(service), stop.clone()));
-    let is_new = !raft.is_initialized().await;
-    if is_new && !cluster.join.is_empty() {
-        joining::be_told(&identity, &cluster.join, endpoints.peer.clone(), &stop).await?;
-    } else if is_new {
-        let mut voters = cluster.voters.clone();
-        voters.entry(config.broker_id).or_insert_with(|| endpoints.peer.clone());
-        let voters = voters.into_iter().map(|(id, address)| (id.0 as u64, address));
-        raft.initialize(voters.collect()).await?;
-    }
-    let disk_id = services.partitions.directory().meta().disk_id.clone();
+    doorway.open(BrokerService { control: control.clone(), services: Arc::downgrade(&services) });
+    found_or_join(&raft, &config, &identity, admission, &endpoints, &stop).await?;
     let registration =
         life::registration(config.broker_id, disk_id, past, endpoints, cluster.rack.clone(), &*random);
     let mut life = Life {
@@ -103,8 +114,37 @@ pub(crate) async fn start(
         registration,
     };
     life.register(&*random, &stop).await?;
+    if let Admission::Late(index) = admission
+        && raft.wait_applied(index).await
+    {
+        forget_late(&*life.disk, &life.data_dir)?;
+    }
     take_part(&services, clock, life, stop).await?;
     Ok(Member { services })
+}
+
+/// A new node of Raft has its cluster founded, or asks to be told about it. One that came late is told without asking.
+async fn found_or_join(
+    raft: &RaftNode,
+    config: &BrokerConfig,
+    identity: &Identity,
+    admission: Admission,
+    endpoints: &Endpoints,
+    stop: &CancellationToken,
+) -> Result<(), StartError> {
+    let cluster = &config.cluster;
+    if raft.is_initialized().await || matches!(admission, Admission::Late(_)) {
+        return Ok(());
+    }
+    if !cluster.join.is_empty() {
+        joining::be_told(identity, &cluster.join, endpoints.peer.clone(), stop).await?;
+    } else {
+        let mut voters = cluster.voters.clone();
+        voters.entry(config.broker_id).or_insert_with(|| endpoints.peer.clone());
+        let voters = voters.into_iter().map(|(id, address)| (id.0 as u64, address));
+        raft.initialize(voters.collect()).await?;
+    }
+    Ok(())
 }
 
 /// Who this broker is: what its configuration says, or, if it joins, what it was given before or is given now.
@@ -205,16 +245,10 @@ async fn open(
     tokio::task::spawn_blocking(opening).await.expect("opening does not panic")
 }
 
-async fn start_raft(
-    environment: &Environment,
-    config: &BrokerConfig,
-    machine: MetadataMachine,
-    peers: &Arc<Peers>,
-) -> Result<RaftNode, StartError> {
+async fn open_raft(environment: &Environment, config: &BrokerConfig) -> Result<OpenedNode, StartError> {
     let id = u64::try_from(config.broker_id.0).unwrap_or(0);
     let raft = RaftConfig::new(id, config.cluster_name.clone(), config.data_dir.join(RAFT_DIRECTORY));
-    let transport = Arc::new(PeerTransport(Arc::clone(peers)));
-    Ok(RaftNode::start(raft, Arc::clone(&environment.disk), machine, transport).await?)
+    Ok(OpenedNode::open(raft, Arc::clone(&environment.disk)).await?)
 }
 
 impl Member {

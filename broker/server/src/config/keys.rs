@@ -38,7 +38,11 @@ pub const KEYS: &[Key] = &[
         "",
         "addresses (host:port, separated by commas) of peer listeners of a cluster that this broker joins",
     ),
-    key("cluster.name", "highwater", "the name that tools show for the cluster"),
+    key(
+        "cluster.name",
+        "highwater",
+        "the name that tools show for the cluster; brokers of another name are refused",
+    ),
     key(
         "cluster.voters",
         "",

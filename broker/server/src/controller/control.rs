@@ -148,8 +148,8 @@ impl Control {
                 let known = |(id, matched)| Some((BrokerId(i32::try_from(id).ok()?), matched));
                 Answer::Nodes(nodes.filter_map(known).collect())
             }
-            Request::Describe(_) => {
-                Answer::Refused { reason: "a partition's leader is asked, and not the controller".to_owned() }
+            Request::Describe(_) | Request::Recall(_) => {
+                Answer::Refused { reason: "a broker is asked for this, and not the controller".to_owned() }
             }
         }
     }

@@ -6,6 +6,7 @@ use highwater_core::metadata::{Command, Outcome, Refusal};
 use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use serde::{Deserialize, Serialize};
 
+use super::recall::Recollection;
 use crate::service::PartitionDetails;
 
 /// A request.
@@ -26,6 +27,8 @@ pub(crate) enum Request {
     Describe(Vec<TopicPartition>),
     /// What the controller knows of the nodes of Raft.
     Nodes,
+    /// Not for the controller alone: what is known of a broker that is about to start.
+    Recall(BrokerId),
 }
 
 /// A change of Raft's nodes.
@@ -93,6 +96,8 @@ pub(crate) enum Answer {
     Described(Vec<Option<PartitionDetails>>),
     /// The last entry of the metadata log that each node is known to have.
     Nodes(BTreeMap<BrokerId, Option<u64>>),
+    /// What is known of a broker here.
+    Recalled(Recollection),
     /// The lead was lost on the way: it may or may not have been done.
     Unknown,
 }

@@ -9,7 +9,7 @@ use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Control, Request};
+use super::{Answer, Control, Request, recall};
 use crate::partition::Partition;
 use crate::peer::{DialError, Hello, Kind, PeerService, Purpose, dial};
 use crate::replication::{Find, lead};
@@ -37,6 +37,10 @@ impl PeerService for BrokerService {
                         Request::Describe(ids) => {
                             let services = services.upgrade().ok_or("this broker is stopping")?;
                             Answer::Described(services.describe_here(&ids).await)
+                        }
+                        Request::Recall(broker) => {
+                            let services = services.upgrade().ok_or("this broker is stopping")?;
+                            Answer::Recalled(recall::recollect(&services, broker).await)
                         }
                         request => control.answer(request).await,
                     };

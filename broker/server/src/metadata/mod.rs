@@ -5,4 +5,4 @@
 
 mod store;
 
-pub(crate) use store::{MetadataMachine, MetadataStore, Verdict};
+pub(crate) use store::{MetadataStore, Verdict};

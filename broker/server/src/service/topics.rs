@@ -74,6 +74,12 @@ impl Services {
         self.metadata.image()
     }
 
+    /// What tells this cluster from every other one; until one is formed, the name that it will have.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.image().cluster().map_or_else(|| self.config.cluster_name.clone(), |known| known.id.to_string())
+    }
+
     /// A topic's settings over the broker's defaults.
     pub(crate) fn settings_of(&self, topic: &Topic) -> Arc<TopicSettings> {
         let settings = TopicSettings::resolve(&topic.configs, &self.config.topic_defaults);

@@ -73,7 +73,7 @@ impl Admin for AdminApi {
             grpc: broker.endpoints.grpc.clone(),
             rack: broker.rack.clone().unwrap_or_default(),
         });
-        let cluster_id = self.services.config().cluster_name.clone();
+        let cluster_id = self.services.cluster_id();
         Ok(Response::new(MetadataResponse { cluster_id, brokers: brokers.collect(), topics }))
     }
 

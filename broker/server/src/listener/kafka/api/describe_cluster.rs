@@ -37,7 +37,6 @@ pub(in crate::listener::kafka) async fn handle(
         let text = StrBytes::from_static_str(text);
         return response.with_error_code(code.number()).with_error_message(Some(text));
     }
-    let config = context.services.config();
     let broker = |broker: Reachable| {
         DescribeClusterBroker::default()
             .with_broker_id(broker.id)
@@ -53,7 +52,7 @@ pub(in crate::listener::kafka) async fn handle(
     }
     let asked = request.include_cluster_authorized_operations;
     response
-        .with_cluster_id(StrBytes::from_string(config.cluster_name.clone()))
+        .with_cluster_id(StrBytes::from_string(context.services.cluster_id()))
         .with_controller_id(context.controller())
         .with_brokers(brokers)
         .with_cluster_authorized_operations(if asked { operations::CLUSTER } else { operations::NOT_ASKED })

@@ -53,7 +53,7 @@ pub(in crate::listener::kafka) async fn handle(
         .with_brokers(context.brokers().into_iter().map(broker).collect())
         .with_controller_id(context.controller())
         .with_topics(topics)
-        .with_cluster_id(Some(StrBytes::from_string(context.services.config().cluster_name.clone())));
+        .with_cluster_id(Some(StrBytes::from_string(context.services.cluster_id())));
     if (8..=10).contains(&version) {
         return response.with_cluster_authorized_operations(operations.cluster);
     }
