@@ -47,6 +47,7 @@ impl Coded for ProduceError {
             ProduceError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
             ProduceError::Acks(AcksError::Illegal { .. }) => ErrorCode::InvalidRequiredAcks,
             ProduceError::Acks(AcksError::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
+            ProduceError::TooFewAfterAppend { .. } => ErrorCode::NotEnoughReplicasAfterAppend,
             ProduceError::Batch(error) => error.code(),
             ProduceError::FlushFailed => ErrorCode::KafkaStorageError,
             ProduceError::Append(error) => match &**error {

@@ -66,6 +66,15 @@ pub enum ProduceError {
     /// The log refused.
     #[error(transparent)]
     Append(#[from] Arc<highwater_log::AppendError>),
+    /// It was written, but then replicas left, and too few are in sync to make it safe (M-10). It may become visible all the
+    /// same, when they come back.
+    #[error("written, but {in_sync} replicas are in sync since, and min.insync.replicas is {min}")]
+    TooFewAfterAppend {
+        /// How many there are.
+        in_sync: usize,
+        /// How many there must be.
+        min: usize,
+    },
     /// It was written, but the disk failed before it was safe.
     #[error("the disk failed before the records were safe; they may be lost")]
     FlushFailed,

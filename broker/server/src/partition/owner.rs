@@ -242,6 +242,7 @@ impl Partition {
         {
             state.release(&mut released);
         }
+        state.give_up_below_minimum(&mut released);
         drop(state);
         released.run();
     }

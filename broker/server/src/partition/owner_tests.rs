@@ -79,3 +79,37 @@ fn a_flush_that_fails_while_its_topic_is_there_counts_and_is_told_to_who_waits()
     assert!(matches!(ack.try_recv(), Ok(Err(ProduceError::FlushFailed))));
     assert_eq!((world.metrics.flushes_failed.get(), world.metrics.partitions_offline.get()), (1, 1));
 }
+
+/// It would be answered as timed out, half a minute later, though the leader knew all the time that too few were left.
+#[test]
+fn a_batch_whose_replicas_left_after_it_was_written_is_answered_as_not_written_by_enough() {
+    use crate::partition::Duty;
+    use highwater_core::replication::Assignment;
+    use highwater_proto::{LeaderEpoch, PartitionEpoch};
+
+    let world = World::new();
+    let settings = TopicSettings { min_insync_replicas: 2, ..TopicSettings::defaults() };
+    world.partition.update_settings(&Arc::new(settings));
+    let replicas: Vec<BrokerId> = [1, 2, 3].map(BrokerId).to_vec();
+    let duty = |isr: &[i32], partition_epoch| Duty {
+        leader_epoch: LeaderEpoch(1),
+        assignment: Assignment {
+            replicas: replicas.clone(),
+            isr: isr.iter().copied().map(BrokerId).collect(),
+            partition_epoch: PartitionEpoch(partition_epoch),
+            recovering: false,
+        },
+        replication_factor: 3,
+        ..crate::partition::table::sole_duty(BrokerId(1))
+    };
+    world.partition.assign(duty(&[1, 2, 3], 1));
+    let ack = world.append();
+    world.flush();
+    world.partition.assign(duty(&[1, 2], 2));
+    assert!(ack.try_recv().is_err(), "two are enough, and one of them has yet to report");
+    world.partition.assign(duty(&[1], 3));
+    let told = ack.try_recv();
+    assert!(matches!(told, Ok(Err(ProduceError::TooFewAfterAppend { in_sync: 1, min: 2 }))), "{told:?}");
+    let later = world.append().try_recv();
+    assert!(matches!(later, Ok(Err(ProduceError::Acks(_)))), "nothing is written now: {later:?}");
+}

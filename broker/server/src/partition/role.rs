@@ -94,6 +94,7 @@ impl Partition {
                     if rose {
                         state.release(&mut released);
                     }
+                    state.give_up_below_minimum(&mut released);
                     state.release_deletions(&mut released);
                     self.want_attention(&mut state);
                 }
@@ -247,6 +248,20 @@ impl State {
         self.follower_starts.clear();
         released.watches.extend(self.watches.iter().cloned());
         released.watches.extend(self.feeds.iter().cloned());
+    }
+
+    /// M-10, the second time: fewer replicas are in sync than must be, so the high watermark stands still (M-09), and whoever
+    /// waits for it would wait for a replica to come back. It is told that its records are written, and not by enough: they
+    /// may still be lost, or become visible.
+    pub(super) fn give_up_below_minimum(&mut self, released: &mut Released) {
+        let Role::Leader(leader) = &self.role else { return };
+        let (in_sync, min) = leader.in_sync();
+        if in_sync < min {
+            let too_few = |parked: super::owner::Parked| {
+                (parked.ack, Err(ProduceError::TooFewAfterAppend { in_sync, min }))
+            };
+            released.acks.extend(self.parked.drain(..).map(too_few));
+        }
     }
 
     /// Which deletions has every in-sync replica carried out?
