@@ -338,7 +338,7 @@ impl Partition {
     }
 
     /// The leader's part of a deletion; the answer comes when every in-sync replica has done its own.
-    fn delete_here(
+    pub(crate) fn delete_here(
         &self,
         before: Option<Offset>,
     ) -> Result<oneshot::Receiver<Result<Offset, DeleteRecordsError>>, DeleteRecordsError> {

@@ -16,7 +16,7 @@ use highwater_proto::{
 
 use super::{Feed, FollowerMessage, LeaderMessage, Outgoing, Tail};
 use crate::metrics::Metrics;
-use crate::partition::{AckedBatch, Duty, Partition, ProduceError, Surroundings, Wish};
+use crate::partition::{AckedBatch, Duty, Partition, ProduceError, ReplicaError, Surroundings, Wish};
 
 type Acked = mpsc::Receiver<Result<AckedBatch, ProduceError>>;
 
@@ -258,4 +258,92 @@ fn a_follower_that_was_refused_asks_again() {
     }
     world.settle(1, &mut links);
     assert!(ack.try_recv().unwrap().is_ok());
+}
+
+/// M-62: what the metadata said before comes again, late, or twice.
+#[test]
+fn word_of_the_past_changes_neither_part_nor_epoch_nor_who_waits() {
+    let mut world = World::new();
+    world.elect(1);
+    let past = world.epochs;
+    world.isr = vec![1, 2];
+    world.elect(2);
+    let mut links = [world.link(2, 1)];
+    let ack = world.append(2, "one");
+    let now = std::mem::replace(&mut world.epochs, past);
+    world.isr = vec![1, 2, 3];
+    world.tell(1);
+    world.epochs = now;
+    world.isr = vec![1, 2];
+    world.tell(2);
+    world.tell(2);
+    world.settle(2, &mut links);
+    assert!(ack.try_recv().unwrap().is_ok(), "2 leads as before, and 1 follows it");
+    assert_eq!((world.ends(1), world.ends(2)), ((1, 1), (1, 1)));
+}
+
+/// M-16: a follower that ends before the leader begins starts anew there, and fills no hole.
+#[test]
+fn a_follower_from_before_the_leaders_start_begins_where_the_leader_begins() {
+    let mut world = World::new();
+    world.isr = vec![1, 2];
+    world.elect(1);
+    let mut links = [world.link(1, 2), world.link(1, 3)];
+    let _ = world.append(1, "seen by all");
+    world.settle(1, &mut links);
+    let [two, three] = links;
+    drop(three);
+    let mut links = [two];
+    for number in 0..5 {
+        let _ = world.append(1, &format!("value {number}"));
+    }
+    world.settle(1, &mut links);
+    let deleting = world.partition(1).delete_here(Some(Offset(4))).unwrap();
+    world.settle(1, &mut links);
+    drop(deleting);
+    let starts = |id: i32| world.partition(id).details().log_start;
+    assert_eq!((starts(1), starts(3)), (Offset(4), Offset(0)));
+    let [two] = links;
+    let mut links = [two, world.link(1, 3)];
+    world.settle(1, &mut links);
+    assert_eq!(starts(3), Offset(4));
+    assert_eq!(world.ends(3), world.ends(1));
+    let log = |id: i32| world.partition(id).inspect(|log| log.epochs().entries().to_vec());
+    assert_eq!(log(3), log(1));
+}
+
+/// M-18: a batch that was damaged on the way is not appended, nor is what comes after it; it is asked for again.
+#[test]
+fn a_damaged_batch_from_the_leader_is_not_appended_and_is_fetched_again() {
+    let mut world = World::new();
+    world.elect(1);
+    let mut links = [world.link(1, 2), world.link(1, 3)];
+    world.settle(1, &mut links);
+    let ack = world.append(1, "one");
+    let Some(Outgoing::Batches { slot, share }) = links[0].feed.next_outgoing() else {
+        panic!("there is news")
+    };
+    let read = share.plan.unwrap().read().unwrap();
+    links[0].feed.sent(slot, read.next, read.bytes.len());
+    let mut records = read.bytes.to_vec();
+    *records.last_mut().unwrap() ^= 1;
+    let damaged = LeaderMessage::Batches {
+        slot,
+        epoch: share.epoch,
+        high_watermark: share.high_watermark,
+        log_start: share.log_start,
+        from: share.from,
+        records: records.into(),
+    };
+    let (_, error) = links[0].tail.hear(damaged, world.clock.monotonic()).unwrap_err();
+    assert!(matches!(error, ReplicaError::Damaged(_)), "{error}");
+    assert_eq!(world.ends(2).1, 0);
+    let _ = world.append(1, "two");
+    world.settle(1, &mut links);
+    assert_eq!(world.ends(2).1, 0, "nothing after it is taken before it was asked for again");
+    world.clock.advance_ms(1000);
+    links[0].tail.wake(world.clock.monotonic());
+    world.settle(1, &mut links);
+    assert!(ack.try_recv().unwrap().is_ok());
+    assert_eq!(world.ends(2), (2, 2));
 }
