@@ -1,16 +1,17 @@
 //! `highwater cluster status|brokers|decommission|voters`, and `highwater elect`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use highwater_client::{
     BrokerChange, BrokerId, BrokerState, BrokerStatus, ClusterStatus, Election, NodeRole, PartitionIndex,
 };
 use serde::Serialize;
 
+use super::reasons::{self, Waiting};
 use crate::args::Global;
 use crate::connect;
 use crate::exit::{CliError, CliResult, Exit};
-use crate::output::{note, print, table};
+use crate::output::{Format, json, note, print, table};
 
 /// What to do with the cluster.
 #[derive(Debug, clap::Subcommand)]
@@ -73,6 +74,10 @@ pub(crate) struct Elect {
 
 /// How often something that takes a while is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// When nothing has moved for so long, it is said why.
+const REASON_AFTER: Duration = Duration::from_secs(3);
+/// Partitions that are named in one go.
+const REASONS_MAX: usize = 10;
 
 pub(crate) async fn run(cluster: Cluster, global: &Global) -> CliResult {
     match cluster {
@@ -250,6 +255,9 @@ struct Changed {
     broker: i32,
     /// Partitions that it still holds.
     partitions: u32,
+    /// Why it still holds them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<Waiting>,
     #[serde(skip)]
     text: String,
 }
@@ -263,22 +271,71 @@ async fn decommission(args: Decommission, global: &Global) -> CliResult {
     }
     let client = global.connect().await?;
     must_exist(&client, args.broker).await?;
-    let mut left = client.admin().change_broker(BrokerId(args.broker), BrokerChange::Drain).await?;
+    let broker = BrokerId(args.broker);
+    let asked = client.admin().change_broker(broker, BrokerChange::Drain).await;
+    let mut left = asked.map_err(|error| {
+        CliError::from(error).hint("start another broker with cluster.join, and ask again")
+    })?;
+    let mut reported = Reported::default();
     while args.wait && left > 0 {
         tokio::time::sleep(LOOK_AGAIN).await;
         let status = client.admin().cluster_status().await?;
         let now = status.brokers.iter().find(|b| b.id.0 == args.broker).map_or(0, |b| b.replicas);
         if now < left {
             note(&format!("{now} partitions left on broker {}", args.broker));
+            reported.at = started();
+        } else if now > 0 && reported.at.elapsed() >= REASON_AFTER {
+            reported.tell(reasons::still_held(&client, broker).await?, global.output)?;
         }
         left = now;
     }
+    let waiting = if left > 0 { reasons::still_held(&client, broker).await? } else { Vec::new() };
     let text = if left == 0 {
         format!("holds nothing; stop it, then `highwater cluster decommission {} --remove`", args.broker)
     } else {
         format!("is draining, {left} partitions to move; `highwater cluster status` shows how far it is")
     };
-    say(Changed { broker: args.broker, partitions: left, text }, global)
+    say(Changed { broker: args.broker, partitions: left, waiting, text }, global)
+}
+
+/// What was last said about a wait, and when.
+struct Reported {
+    at: Instant,
+    said: Vec<Waiting>,
+}
+
+impl Default for Reported {
+    fn default() -> Reported {
+        Reported { at: started(), said: Vec::new() }
+    }
+}
+
+impl Reported {
+    /// Says what is waited for, on standard error, unless that was just said.
+    fn tell(&mut self, waiting: Vec<Waiting>, format: Format) -> CliResult {
+        self.at = started();
+        if waiting.is_empty() || waiting == self.said {
+            return Ok(());
+        }
+        match format {
+            Format::Json => note(&json(&serde_json::json!({ "waiting": waiting }))?),
+            Format::Text => {
+                for one in waiting.iter().take(REASONS_MAX) {
+                    note(&format!("waiting: {one}"));
+                }
+                if waiting.len() > REASONS_MAX {
+                    note(&format!("waiting: and for {} more partitions", waiting.len() - REASONS_MAX));
+                }
+            }
+        }
+        self.said = waiting;
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command's patience, not a broker's clock")]
+fn started() -> Instant {
+    Instant::now()
 }
 
 async fn must_exist(client: &highwater_client::Client, broker: i32) -> CliResult {
@@ -295,7 +352,7 @@ async fn change(id: i32, change: BrokerChange, done: &str, global: &Global) -> C
     let client = global.connect().await?;
     must_exist(&client, id).await?;
     let partitions = client.admin().change_broker(BrokerId(id), change).await?;
-    say(Changed { broker: id, partitions, text: done.to_owned() }, global)
+    say(Changed { broker: id, partitions, waiting: Vec::new(), text: done.to_owned() }, global)
 }
 
 fn say(changed: Changed, global: &Global) -> CliResult {

@@ -12,7 +12,9 @@ pub(crate) mod health;
 pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod quickstart;
+mod reasons;
 pub(crate) mod reassign;
+mod stalled;
 pub(crate) mod topic;
 
 pub(crate) use dispatch::run;

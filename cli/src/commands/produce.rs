@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::BufRead;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use highwater_client::{Acks, Compression, Delivery, ProduceError, Producer, ProducerConfig, Record};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::stalled::{self, AbortOnDrop, Progress};
 use crate::args::Global;
 use crate::connect;
 use crate::exit::{CliError, CliResult, Exit};
@@ -89,6 +92,10 @@ struct PartitionSummary {
 pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     let input = files::input(args.file.as_deref())?;
     let client = global.connect().await?;
+    let progress = Arc::new(Progress::default());
+    let watching = stalled::watch(client.clone(), args.topic.clone(), Arc::clone(&progress));
+    let watching = AbortOnDrop(tokio::spawn(watching));
+    let getting_ready = progress.one_more();
     connect::topic(&client, &args.topic).await?;
     let batch_bytes = args.batch_bytes;
     let config = ProducerConfig {
@@ -101,13 +108,15 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
         ..ProducerConfig::default()
     };
     let producer = client.producer(config).await?;
-    let mut sending = Sending::new(args, producer);
+    drop(getting_ready);
+    let mut sending = Sending::new(args, producer, &progress);
     let sent = tokio::select! {
         sent = sending.send_all(read_lines(input)) => sent,
         _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
     };
     // Whatever ended the sending, what was sent is waited for and told.
     let unacknowledged = sending.finish().await;
+    drop(watching);
     sending.report(global.output)?;
     unacknowledged.map_or(sent, Err)
 }
@@ -145,18 +154,20 @@ struct Sending {
     producer: Producer,
     started: Instant,
     summary: Summary,
+    progress: Arc<Progress>,
     partitions: BTreeMap<i32, PartitionSummary>,
     deliveries: VecDeque<Delivery>,
     first_error: Option<ProduceError>,
 }
 
 impl Sending {
-    fn new(args: Args, producer: Producer) -> Sending {
+    fn new(args: Args, producer: Producer, progress: &Arc<Progress>) -> Sending {
         Sending {
             summary: Summary { topic: args.topic.clone(), ..Summary::default() },
             args,
             producer,
             started: started(),
+            progress: Arc::clone(progress),
             partitions: BTreeMap::new(),
             deliveries: VecDeque::new(),
             first_error: None,
@@ -189,6 +200,7 @@ impl Sending {
         }
         let delivery = self.producer.send(record).await?;
         self.summary.records += 1;
+        self.progress.sent.fetch_add(1, Ordering::Relaxed);
         self.summary.bytes += line.len() as u64;
         self.deliveries.push_back(delivery);
         if self.deliveries.len() >= DELIVERIES_MAX {
@@ -214,6 +226,7 @@ impl Sending {
     }
 
     fn take(&mut self, result: Result<highwater_client::RecordMetadata, ProduceError>) {
+        self.progress.settled.fetch_add(1, Ordering::Relaxed);
         let metadata = match result {
             Ok(metadata) => metadata,
             Err(error) => {
