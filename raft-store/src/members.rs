@@ -110,7 +110,6 @@ impl RaftNode {
         if let Some(id) = voters.iter().find(|id| !is_member(&status, **id)) {
             return Err(MembershipError::NotMember { id: *id });
         }
-        self.check_majority(&status, &voters)?;
         if status.leader == Some(status.id) {
             for id in voters.iter().filter(|id| !status.voters.contains_key(id)) {
                 let matched = status.replication.get(id).copied().flatten();
@@ -119,6 +118,7 @@ impl RaftNode {
                 }
             }
         }
+        check_majority(&status, &voters)?;
         self.change(ChangeMembers::ReplaceAllVoters(voters), Leaving::Go).await
     }
 
@@ -140,7 +140,7 @@ impl RaftNode {
         if status.voters.len() == 1 {
             return Err(MembershipError::LastVoter);
         }
-        self.check_majority(&status, &voters_without(&status, id))?;
+        check_majority(&status, &voters_without(&status, id))?;
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Stay).await
     }
 
@@ -151,28 +151,13 @@ impl RaftNode {
             if status.voters.len() == 1 {
                 return Err(MembershipError::LastVoter);
             }
-            self.check_majority(&status, &voters_without(&status, id))?;
+            check_majority(&status, &voters_without(&status, id))?;
             return self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Go).await;
         }
         if !is_member(&status, id) {
             return Ok(());
         }
         self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id])), Leaving::Go).await
-    }
-
-    /// On the leader: whether these voters could decide anything, as far as it hears of them. A change to voters that cannot
-    /// would never be committed, and stand in the way of everything that comes after it.
-    fn check_majority(&self, status: &RaftStatus, voters: &BTreeSet<u64>) -> Result<(), MembershipError> {
-        if status.leader != Some(status.id) {
-            return Ok(());
-        }
-        let answers = self.answering();
-        let answering: BTreeSet<u64> = voters.intersection(&answers).copied().collect();
-        let needed = voters.len() / 2 + 1;
-        if answering.len() < needed {
-            return Err(MembershipError::NoMajority { voters: voters.clone(), answering, needed });
-        }
-        Ok(())
     }
 
     async fn change(
@@ -190,6 +175,20 @@ impl RaftNode {
 enum Leaving {
     Stay,
     Go,
+}
+
+/// On the leader: whether these voters could decide anything, as far as it hears of them. A change to voters that cannot would
+/// never be committed, and stand in the way of everything that comes after it.
+fn check_majority(status: &RaftStatus, voters: &BTreeSet<u64>) -> Result<(), MembershipError> {
+    if status.leader != Some(status.id) {
+        return Ok(());
+    }
+    let answering: BTreeSet<u64> = voters.intersection(&status.answering).copied().collect();
+    let needed = voters.len() / 2 + 1;
+    if answering.len() < needed {
+        return Err(MembershipError::NoMajority { voters: voters.clone(), answering, needed });
+    }
+    Ok(())
 }
 
 fn voters_without(status: &RaftStatus, id: u64) -> BTreeSet<u64> {

@@ -1,12 +1,11 @@
 //! A running node: the handle that the rest of a process holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_env::Disk;
-use openraft::async_runtime::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::{BasicNode, ReadPolicy};
@@ -263,16 +262,6 @@ impl RaftNode {
     /// What this node knows now.
     pub(crate) fn current(&self) -> RaftStatus {
         RaftStatus::of(&self.raft.metrics().borrow_watched(), self.lease)
-    }
-
-    /// On the leader: itself and every node that answered it lately.
-    pub(crate) fn answering(&self) -> BTreeSet<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let lately = self.lease * 2;
-        let heard = metrics.heartbeat.iter().flatten();
-        let heard = heard.filter(|(_, at)| at.is_some_and(|at| at.elapsed() < lately));
-        heard.map(|(id, _)| *id).chain([metrics.id]).collect()
     }
 
     /// The applied index and the state machine's digest at it: equal on all nodes at equal index. Walks the whole state.

@@ -1,6 +1,6 @@
 //! What a node knows of itself and its cluster, for everyone who waits for a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::async_runtime::Instant;
@@ -33,6 +33,8 @@ pub struct RaftStatus {
     pub applied: Option<u64>,
     /// On a leader: the last entry that each node is known to have.
     pub replication: BTreeMap<u64, Option<u64>>,
+    /// On a leader: itself and the nodes that answered it within the last [`crate::RaftConfig::election_max`].
+    pub answering: BTreeSet<u64>,
     /// Whether a change of voters is under way.
     pub changing_voters: bool,
     /// The entry up to which a snapshot was taken.
@@ -56,6 +58,8 @@ impl RaftStatus {
         let heard =
             metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < lease) || voting == [metrics.id];
         let replication = metrics.replication.iter().flatten();
+        let acked = metrics.heartbeat.iter().flatten();
+        let acked = acked.filter(|(_, at)| at.is_some_and(|at| at.elapsed() < lease)).map(|(id, _)| *id);
         RaftStatus {
             id: metrics.id,
             term: metrics.current_term,
@@ -67,6 +71,9 @@ impl RaftStatus {
             committed: metrics.local_committed.map(|id| id.index),
             applied: metrics.last_applied.map(|id| id.index),
             replication: replication.map(|(id, matched)| (*id, matched.map(|id| id.index))).collect(),
+            answering: acked
+                .chain((metrics.current_leader == Some(metrics.id)).then_some(metrics.id))
+                .collect(),
             changing_voters: membership.get_joint_config().len() > 1,
             snapshot: metrics.snapshot.map(|id| id.index),
             failure: metrics.running_state.as_ref().err().map(ToString::to_string),
