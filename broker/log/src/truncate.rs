@@ -147,7 +147,8 @@ impl PartitionLog {
         self.log_end = end;
         self.high_watermark = self.high_watermark.min(end);
         self.cleaned_end = self.cleaned_end.min(end);
-        let _ = self.epochs.truncate_end(end);
+        // Where nothing is left, no epoch has a beginning: one from before would claim what is not there.
+        let _ = self.epochs.truncate_end(if resets { Offset(i64::MIN) } else { end });
         self.unflushed.epochs = created;
         if created {
             self.shared.disk.sync_dir(&self.directory).map_err(fault("sync", &self.directory))?;
