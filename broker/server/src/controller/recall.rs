@@ -182,9 +182,10 @@ impl fmt::Display for Forgotten {
 }
 
 impl Own {
-    /// Whether this directory was never told anything.
+    /// Whether this directory was never told anything. One that founded the cluster and knows no more than that is not:
+    /// it has its vote, and the others may wait for it.
     pub(crate) fn is_blank(&self) -> bool {
-        self.log_end.unwrap_or(0) == 0
+        self.log_end.is_none()
     }
 
     fn refused(&self, witness: &str, forgotten: Forgotten) -> RecallError {
