@@ -63,6 +63,15 @@ fn the_cluster_is_shown_and_changed_while_a_broker_is_down_and_without_a_majorit
     assert!(cluster.ok(&["cluster", "status"]).contains("healthy"));
     assert!(cluster.ok(&["cluster", "brokers"]).contains(cluster.ready["grpc"][1].as_str().unwrap()));
 
+    cluster.ok(&["reassign", "-t", "t", "--throttle", "50000000"]);
+    let rate = || {
+        let described = cluster.json(&["topic", "describe", "t"]);
+        let configs = described["configs"].as_array().unwrap().clone();
+        configs.iter().find(|c| c["name"] == "replication.throttle.rate").unwrap()["value"].clone()
+    };
+    assert_eq!(rate(), "50000000");
+    cluster.ok(&["reassign", "-t", "t", "--throttle", "none"]);
+    assert_eq!(rate(), "-1");
     let moved = cluster.json(&["reassign", "-t", "t", "-p", "0", "--replicas", "3,1", "--wait"]);
     assert_eq!(moved["moves"][0]["replicas"], serde_json::json!([3, 1]));
     cluster.ok(&["elect", "-t", "t"]);
@@ -75,6 +84,7 @@ fn the_cluster_is_shown_and_changed_while_a_broker_is_down_and_without_a_majorit
 
     for (args, code) in [
         (&["cluster", "decommission", "9"][..], 3),
+        (&["reassign", "-t", "t", "--throttle", "0"], 2),
         (&["cluster", "voters", "add", "9"], 3),
         (&["reassign", "-t", "t"], 2),
         (&["reassign", "-t", "t", "--brokers", "1"], 2),
@@ -97,4 +107,8 @@ fn the_cluster_is_shown_and_changed_while_a_broker_is_down_and_without_a_majorit
     cluster.kill_broker(2);
     let refused = cluster.run(&["topic", "create", "too-late", "--timeout-ms", "2000"]);
     assert!(matches!(refused.status.code(), Some(1 | 4)), "without a majority: {}", stderr(&refused));
+    // Nor is anything acknowledged, and it is said why.
+    let stalled = cluster.run(&["produce", "t", "--timeout-ms", "9000"]);
+    let said = stderr(&stalled);
+    assert!(!stalled.status.success() && said.contains("waiting: the cluster has no controller"), "{said}");
 }

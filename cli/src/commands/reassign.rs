@@ -40,6 +40,37 @@ pub(crate) struct Args {
     /// Wait until the moves are done.
     #[arg(long)]
     wait: bool,
+    /// Bytes per second that a broker sends to this topic's replicas that are catching up, or `none`. Holds at once, for moves
+    /// under way too, until it is lifted; with --wait it is lifted when the moves are done.
+    #[arg(long, requires = "topic", value_name = "BYTES/S", value_parser = rate)]
+    throttle: Option<Rate>,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rate(Option<u64>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "none" => Ok(Rate(None)),
+        text => text
+            .parse()
+            .ok()
+            .filter(|rate| *rate > 0)
+            .map(|rate| Rate(Some(rate)))
+            .ok_or_else(|| "use a whole number of bytes per second, or none".to_owned()),
+    }
+}
+
+/// The topic's setting that `--throttle` changes.
+const THROTTLE: &str = "replication.throttle.rate";
+
+async fn set_throttle(client: &Client, topic: &str, rate: Rate) -> CliResult {
+    let (set, unset) = match rate {
+        Rate(Some(rate)) => (vec![(THROTTLE.to_owned(), rate.to_string())], Vec::new()),
+        Rate(None) => (Vec::new(), vec![THROTTLE.to_owned()]),
+    };
+    Ok(client.admin().alter_topic(topic, &set, &unset).await?)
 }
 
 /// How often moves are looked at.
@@ -96,9 +127,15 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     }
     let name = args.topic.as_deref().unwrap_or_default();
     let topic = connect::topic(&client, name).await?;
-    let moves = wanted(&topic, &args)?;
+    let only_throttle =
+        args.throttle.is_some() && !args.cancel && args.replicas.is_empty() && args.brokers.is_empty();
+    let moves = if only_throttle { Vec::new() } else { wanted(&topic, &args)? };
+    if let Some(rate) = args.throttle {
+        set_throttle(&client, name, rate).await?;
+    }
     let mut rows = Vec::new();
-    for outcome in client.admin().reassign(&moves).await? {
+    let outcomes = if only_throttle { Vec::new() } else { client.admin().reassign(&moves).await? };
+    for outcome in outcomes {
         let asked = moves.iter().find(|one| one.partition == outcome.partition);
         let replicas = asked.and_then(|one| one.replicas.as_deref()).map(numbers).unwrap_or_default();
         rows.push(Row {
@@ -112,8 +149,19 @@ pub(crate) async fn run(args: Args, global: &Global) -> CliResult {
     }
     let refused = rows.iter().filter(|row| row.error.is_some()).count();
     let began = rows.len() - refused;
-    if args.wait && began > 0 {
+    if args.wait && (began > 0 || only_throttle) {
         wait(&client, name).await?;
+    }
+    match args.throttle {
+        Some(Rate(Some(_))) if args.wait => set_throttle(&client, name, Rate(None)).await?,
+        Some(Rate(Some(rate))) => note(&format!(
+            "{name}: {rate} bytes per second at most, until `highwater reassign -t {name} --throttle none`"
+        )),
+        Some(Rate(None)) => note(&format!("{name}: no limit")),
+        None => {}
+    }
+    if only_throttle {
+        return print(global.output, &Listing { moves: rows }, |_| String::new());
     }
     let done = match (args.cancel, args.wait) {
         (true, _) => "taken back",

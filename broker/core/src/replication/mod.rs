@@ -13,9 +13,11 @@ mod follower;
 mod invariants;
 mod leader;
 mod reports;
+mod throttle;
 
 pub use acks::{AcksError, check_acks};
 pub use divergence::{FollowAnswer, LogView, Position, answer};
 pub use follower::{Follower, Truncation};
 pub use leader::{Leader, LeaderStart, ProposalOutcome};
 pub use reports::{Assignment, IsrProposal, Progress, Rules, StreamError};
+pub use throttle::Throttle;

@@ -123,6 +123,13 @@ pub const KEYS: &[Key] = &[
     },
     number("min.compaction.lag.ms", "0", 0, MS_MAX, "a record stays uncompacted at least this long"),
     number("min.insync.replicas", "1", 1, i32::MAX as i64, "fewest in-sync replicas for acks=all"),
+    number(
+        "replication.throttle.rate",
+        "-1",
+        -1,
+        i64::MAX,
+        "bytes per second that a broker sends to replicas that are catching up; -1 is no limit",
+    ),
     number("retention.bytes", "-1", -1, i64::MAX, "bytes kept per partition; -1 is no limit"),
     number("retention.ms", "604800000", -1, MS_MAX, "how long records are kept; -1 is for ever"),
     number("segment.bytes", "1073741824", 16 << 10, 2_147_483_647, "size at which a segment is closed"),

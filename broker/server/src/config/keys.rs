@@ -72,6 +72,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("log.maps.max", "4096", "most segment maps open at a time"),
     key("log.recycle.bytes", "1073741824", "bytes of retired segments kept to be written over"),
+    key(
+        "replication.throttle.rate",
+        "-1",
+        "bytes per second that this broker sends to replicas that are catching up, all topics together; -1 is no limit",
+    ),
     key("request.max.bytes", "104857600", "largest request, in bytes"),
     key(
         "requests.memory.bytes",

@@ -42,6 +42,8 @@ pub struct BrokerConfig {
     pub connections_idle_max: Duration,
     /// Largest fetch answer, in bytes.
     pub fetch_max_bytes: usize,
+    /// Bytes per second that replicas which are catching up are sent, all topics together.
+    pub replication_throttle_rate: Option<u64>,
     /// Largest request, in bytes.
     pub request_max_bytes: usize,
     /// Memory that large Kafka requests being received share, in bytes.
@@ -92,6 +94,7 @@ impl BrokerConfig {
             connections_max: reader.number("connections.max", 1, 1_000_000)? as usize,
             connections_idle_max: reader.millis("connections.max.idle.ms", 1_000, 86_400_000)?,
             fetch_max_bytes: reader.number("fetch.max.bytes", 1 << 10, 1 << 30)? as usize,
+            replication_throttle_rate: reader.rate("replication.throttle.rate")?,
             request_max_bytes: reader.number("request.max.bytes", 1 << 10, 1 << 30)? as usize,
             requests_memory_bytes: reader.number("requests.memory.bytes", 1 << 20, 1 << 40)? as usize,
             flush_threads: reader.number("flush.threads", 1, 64)? as usize,
@@ -185,6 +188,16 @@ impl Reader<'_> {
                 Ok(Some(text.to_owned()))
             }
             _ => Err(self.illegal(name, "it must be host:port".to_owned())),
+        }
+    }
+
+    /// A number of bytes per second; -1 is no limit.
+    fn rate(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
+        match self.text(name) {
+            "-1" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                self.illegal(name, "it must be -1, or a whole number of bytes per second".to_owned())
+            }),
         }
     }
 

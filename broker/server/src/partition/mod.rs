@@ -16,6 +16,7 @@ mod replica;
 mod role;
 mod surroundings;
 mod table;
+mod throttles;
 mod watch;
 
 pub use outcome::{

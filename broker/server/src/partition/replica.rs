@@ -29,6 +29,8 @@ pub struct Share {
     pub from: Offset,
     /// The next batches, if there are any.
     pub plan: Option<ReadPlan>,
+    /// How long the follower has to wait for them: it is catching up, and a throttle says so. Zero is not at all.
+    pub(crate) hold: std::time::Duration,
 }
 
 /// What a follower has to tell.
@@ -92,7 +94,13 @@ impl Partition {
     ///
     /// # Errors
     /// [`ReplicaError`].
-    pub fn share(&self, epoch: LeaderEpoch, from: Offset, max_bytes: usize) -> Result<Share, ReplicaError> {
+    pub fn share(
+        &self,
+        follower: BrokerId,
+        epoch: LeaderEpoch,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Share, ReplicaError> {
         let state = self.lock();
         let leader = state.leading()?;
         if leader.epoch() != epoch {
@@ -105,7 +113,26 @@ impl Partition {
             None
         };
         let (high_watermark, log_start) = (leader.high_watermark(), state.log.log_start());
-        Ok(Share { epoch, high_watermark, log_start, from, plan })
+        let waits = plan.is_some() && !leader.assignment().isr.contains(&follower);
+        drop(state);
+        let hold = if waits { self.hold() } else { std::time::Duration::ZERO };
+        Ok(Share { epoch, high_watermark, log_start, from, plan, hold })
+    }
+
+    fn hold(&self) -> std::time::Duration {
+        let rate = self.settings().replication_throttle_rate;
+        self.around.throttles.wait(self.id.topic, rate, self.now())
+    }
+
+    /// Bytes went to a follower; what a replica that is catching up gets is counted.
+    pub(crate) fn fed(&self, follower: BrokerId, bytes: usize) {
+        let state = self.lock();
+        let Role::Leader(leader) = &state.role else { return };
+        let counts = !leader.assignment().isr.contains(&follower);
+        drop(state);
+        if counts {
+            self.around.throttles.sent(self.id.topic, bytes, self.now());
+        }
     }
 
     /// A follower reports what it has.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::flusher::FlushQueue;
 use super::owner::Partition;
+use super::throttles::Throttles;
 use crate::metrics::Metrics;
 
 /// What a partition needs besides its log.
@@ -25,6 +26,7 @@ pub struct Surroundings {
     pub(crate) queue: Arc<FlushQueue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) throttles: Arc<Throttles>,
 }
 
 impl Surroundings {
@@ -32,7 +34,8 @@ impl Surroundings {
     #[must_use]
     pub fn by_hand(broker: BrokerId, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Surroundings {
         let (lease, attention) = (Arc::new(Lease::unlimited()), Arc::default());
-        Surroundings { broker, lease, attention, queue: Arc::default(), clock, metrics }
+        let (queue, throttles) = (Arc::default(), Arc::default());
+        Surroundings { broker, lease, attention, queue, clock, metrics, throttles }
     }
 
     /// The next partition that wants a flush, if any.

@@ -21,6 +21,7 @@ use super::flusher::Flusher;
 use super::owner::Partition;
 use super::role::Duty;
 use super::surroundings::{Lease, Surroundings};
+use super::throttles::Throttles;
 use crate::broker::Environment;
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
@@ -121,6 +122,7 @@ impl PartitionTable {
                 queue: flusher.queue(),
                 clock,
                 metrics: Arc::clone(metrics),
+                throttles: Arc::new(Throttles::new(config.replication_throttle_rate)),
             },
             flusher,
             duty,

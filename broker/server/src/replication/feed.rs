@@ -3,8 +3,9 @@
 //! Partitions with news are served in turn, a piece each, so that one that is far behind doesn't keep the others from
 //! their newest records. No more than a window of bytes is on its way: what the follower has not reported as its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_core::replication::{FollowAnswer, Progress, StreamError};
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
@@ -16,6 +17,8 @@ use crate::partition::{Partition, ReplicaError, Share, Watcher};
 const WINDOW_BYTES: usize = 64 << 20;
 /// Bytes of one partition before the next one has its turn.
 const PIECE_BYTES: usize = 1 << 20;
+/// What a throttle holds back is looked at again after this long at the latest: its rate may have changed.
+const HOLD_MAX: Duration = Duration::from_millis(500);
 
 /// One follower's stream, on the leader.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Feed {
     fed: HashMap<u32, Fed>,
     in_flight: usize,
     answers: VecDeque<LeaderMessage>,
+    /// Partitions that a throttle holds back, and until when.
+    held: BTreeMap<u32, Duration>,
 }
 
 /// A partition that is fed.
@@ -67,6 +72,7 @@ impl Feed {
             fed: HashMap::new(),
             in_flight: 0,
             answers: VecDeque::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -130,8 +136,11 @@ impl Feed {
         while self.in_flight < WINDOW_BYTES {
             let number = u32::try_from(self.watcher.take()?).expect("slots are numbered in 32 bits");
             let Some(fed) = self.fed.get_mut(&number) else { continue };
+            if self.held.contains_key(&number) {
+                continue;
+            }
             let slot = Slot { number, round: fed.round };
-            let share = match fed.partition.share(fed.epoch, fed.cursor, PIECE_BYTES) {
+            let share = match fed.partition.share(self.follower, fed.epoch, fed.cursor, PIECE_BYTES) {
                 Ok(share) => share,
                 Err(error) => {
                     let reason = reason(&error);
@@ -139,6 +148,10 @@ impl Feed {
                     return Some(Outgoing::Message(refused(slot, reason)));
                 }
             };
+            if !share.hold.is_zero() {
+                self.held.insert(number, fed.partition.now() + share.hold.min(HOLD_MAX));
+                continue;
+            }
             let words = (share.high_watermark, share.log_start);
             if share.plan.is_some() {
                 fed.told = words;
@@ -154,10 +167,25 @@ impl Feed {
         None
     }
 
+    /// Looks again at partitions that a throttle held back, once their time has come: to be called whenever there is nothing
+    /// to send. Returns how long that is for the next one.
+    pub fn resume(&mut self) -> Option<Duration> {
+        let now = self.held.keys().find_map(|number| self.fed.get(number))?.partition.now();
+        self.held.retain(|number, until| {
+            let waits = *until > now;
+            if !waits {
+                self.watcher.mark(*number as usize);
+            }
+            waits
+        });
+        self.held.values().map(|until| until.saturating_sub(now)).min()
+    }
+
     /// Batches were sent, up to `next`. There may be more of that partition.
     pub fn sent(&mut self, slot: Slot, next: Offset, bytes: usize) {
         if let Some(fed) = self.fed.get_mut(&slot.number).filter(|fed| fed.round == slot.round) {
             fed.cursor = next;
+            fed.partition.fed(self.follower, bytes);
             fed.sent.push_back((next, bytes));
             self.in_flight += bytes;
             self.watcher.mark(slot.number as usize);
@@ -176,6 +204,7 @@ impl Feed {
     }
 
     fn forget(&mut self, number: u32) {
+        self.held.remove(&number);
         if let Some(fed) = self.fed.remove(&number) {
             fed.partition.unwatch_feed(&self.watcher, number as usize);
             self.in_flight -= fed.sent.iter().map(|(_, bytes)| bytes).sum::<usize>();

@@ -9,6 +9,7 @@ use highwater_log::{ReadError, ReadPlan, ReadSlice};
 use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::feed::{Feed, Outgoing};
 use super::message::{FollowerMessage, Slot, put_batches_head};
@@ -70,6 +71,7 @@ async fn hear(
 async fn speak<W: AsyncWrite + Unpin>(writer: &mut W, feed: &Mutex<Feed>) -> std::io::Result<()> {
     let watcher = Arc::clone(lock(feed).watcher());
     let mut heads = BytesMut::new();
+    let mut still_here_at = Instant::now() + STILL_HERE_INTERVAL;
     loop {
         let outgoing = lock(feed).next_outgoing();
         match outgoing {
@@ -81,6 +83,7 @@ async fn speak<W: AsyncWrite + Unpin>(writer: &mut W, feed: &Mutex<Feed>) -> std
             }
             Some(Outgoing::Batches { slot, share }) => {
                 send_batches(writer, feed, &mut heads, slot, share).await?;
+                still_here_at = Instant::now() + STILL_HERE_INTERVAL;
                 continue;
             }
             None => {}
@@ -88,11 +91,17 @@ async fn speak<W: AsyncWrite + Unpin>(writer: &mut W, feed: &Mutex<Feed>) -> std
         if !heads.is_empty() {
             write_parts(writer, &[&heads]).await?;
             heads.clear();
+            still_here_at = Instant::now() + STILL_HERE_INTERVAL;
             continue;
         }
-        if tokio::time::timeout(STILL_HERE_INTERVAL, watcher.marked_again()).await.is_err() {
+        // News of what may not be sent, because the window is full or a throttle holds it, is no reason to fall silent.
+        if Instant::now() >= still_here_at {
             write_parts(writer, &[&STILL_HERE]).await?;
+            still_here_at = Instant::now() + STILL_HERE_INTERVAL;
         }
+        let pause = lock(feed).resume().unwrap_or(STILL_HERE_INTERVAL);
+        let until = still_here_at.min(Instant::now() + pause);
+        let _ = tokio::time::timeout_at(until, watcher.marked_again()).await;
     }
 }
 

@@ -347,3 +347,56 @@ fn a_damaged_batch_from_the_leader_is_not_appended_and_is_fetched_again() {
     assert!(ack.try_recv().unwrap().is_ok());
     assert_eq!(world.ends(2), (2, 2));
 }
+
+/// A replica that is catching up gets its share and no more; whoever is in sync gets everything at once.
+#[test]
+fn a_throttle_holds_back_who_catches_up_and_nobody_who_is_in_sync() {
+    let mut world = World::new();
+    let rate = 1_000_000;
+    let throttled = TopicSettings {
+        min_insync_replicas: 2,
+        replication_throttle_rate: Some(rate),
+        ..TopicSettings::defaults()
+    };
+    for node in &world.nodes {
+        node.partition.update_settings(&Arc::new(throttled.clone()));
+    }
+    world.isr = vec![1, 2];
+    world.elect(1);
+    let mut links = [world.link(1, 2)];
+    let value = "x".repeat(900);
+    let acks: Vec<Acked> = (0..4000).map(|_| world.append(1, &value)).collect();
+    world.settle(1, &mut links);
+    assert!(acks.iter().all(|ack| ack.try_recv().unwrap().is_ok()), "in sync: nothing waits");
+    // 3 comes back with nothing.
+    let [two] = links;
+    let mut links = [two, world.link(1, 3)];
+    let batch_bytes = world.partition(1).details().size_bytes as f64 / 4000.0;
+    let began = world.clock.monotonic();
+    let mut looks = 0;
+    while world.ends(3).1 < 3500 {
+        world.settle(1, &mut links);
+        let passed = (world.clock.monotonic() - began).as_secs_f64() + 0.25;
+        let most = passed * rate as f64 + 1_048_576.0;
+        let copied = world.ends(3).1 as f64 * batch_bytes;
+        assert!(copied <= most, "{copied} bytes in {passed} s");
+        if links[1].feed.resume().is_some() {
+            looks += 1;
+            let ack = world.append(1, "live");
+            world.settle(1, &mut links[..1]);
+            assert!(ack.try_recv().unwrap().is_ok(), "live traffic goes on");
+            world.clock.advance_ms(500);
+            links[1].feed.resume();
+        }
+    }
+    // Without a rate it is there at once.
+    assert!(looks > 0, "it was held back");
+    let free = TopicSettings { replication_throttle_rate: None, ..throttled };
+    for node in &world.nodes {
+        node.partition.update_settings(&Arc::new(free.clone()));
+    }
+    world.clock.advance_ms(500);
+    links[1].feed.resume();
+    world.settle(1, &mut links);
+    assert_eq!(world.ends(3).1, world.ends(1).1);
+}
