@@ -170,3 +170,20 @@ fn mod_and_lib_files_hold_no_logic() {
     }
     assert!(found.is_empty(), "functions of more than a few lines in {found:#?}");
 }
+
+/// A table that names tests which are gone proves nothing.
+#[test]
+fn every_test_that_the_proof_names_is_there() {
+    let page = fs::read_to_string(root().join("docs/proof.md")).expect("the page");
+    let sources = sources();
+    let named =
+        page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let tests: BTreeSet<&str> = named.filter(|name| name.matches('_').count() >= 3).collect();
+    assert!(tests.len() > 40, "the tables are read: {tests:?}");
+    let is_there = |test: &&&str| {
+        let head = format!("fn {test}(");
+        sources.iter().any(|(_, text)| text.contains(&head))
+    };
+    let gone: Vec<_> = tests.iter().filter(|test| !is_there(test)).collect();
+    assert!(gone.is_empty(), "docs/proof.md names tests that are not there: {gone:?}");
+}

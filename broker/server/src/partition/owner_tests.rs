@@ -113,3 +113,21 @@ fn a_batch_whose_replicas_left_after_it_was_written_is_answered_as_not_written_b
     let later = world.append().try_recv();
     assert!(matches!(later, Ok(Err(ProduceError::Acks(_)))), "nothing is written now: {later:?}");
 }
+
+/// M-60: without a lease the controller may have let somebody else lead: nothing is acknowledged, and nobody is told what
+/// the latest offset is.
+#[test]
+fn a_leader_whose_lease_has_run_out_takes_nothing_and_answers_nothing() {
+    let world = World::new();
+    let fine = world.append();
+    world.flush();
+    assert!(fine.try_recv().unwrap().is_ok());
+    world.partition.around.lease.renew(Duration::ZERO);
+    let refused = world.append().try_recv();
+    assert!(matches!(refused, Ok(Err(ProduceError::NotLeader(_)))), "{refused:?}");
+    assert!(world.partition.delete_here(None).is_err());
+    world.partition.around.lease.renew(Duration::from_secs(60));
+    let again = world.append();
+    world.flush();
+    assert!(again.try_recv().unwrap().is_ok());
+}
