@@ -16,7 +16,8 @@ pub struct RaftConfig {
     pub directory: PathBuf,
     /// How often a leader is heard of.
     pub heartbeat: Duration,
-    /// A follower that hears of no leader asks for votes after a random time from here ...
+    /// A follower that has heard of no leader for [`RaftConfig::election_max`] asks for votes after a random time more, from
+    /// here ...
     pub election_min: Duration,
     /// ... to here.
     pub election_max: Duration,
@@ -37,15 +38,15 @@ pub struct RaftConfig {
 }
 
 impl RaftConfig {
-    /// The defaults: a leader's death is noticed in 0.5 to 1 s.
+    /// The defaults: a leader that falls silent is replaced after 0.9 to 1.2 s.
     pub fn new(id: u64, cluster_name: impl Into<String>, directory: impl Into<PathBuf>) -> RaftConfig {
         RaftConfig {
             id,
             cluster_name: cluster_name.into(),
             directory: directory.into(),
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(500),
-            election_max: Duration::from_millis(1000),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
             snapshot_entries: 10_000,
             log_bytes_max: 64 << 20,
             entries_kept: 1_000,
@@ -60,6 +61,16 @@ impl RaftConfig {
     pub fn request_bytes_max(&self) -> usize {
         // A read of the log stops at 1 MiB or after one entry; heads, ids and addresses take the rest.
         self.payload_bytes_max.max(1 << 20) + (1 << 20)
+    }
+
+    /// A leader counts as one for so long after a majority last answered it.
+    pub(crate) fn lease(&self) -> Duration {
+        self.election_max * 2
+    }
+
+    /// How long entries may take to be durable on the other side.
+    pub(crate) fn append_timeout(&self) -> Duration {
+        self.election_max * 2
     }
 
     /// The same in openraft's words.

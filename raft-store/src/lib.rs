@@ -45,6 +45,7 @@ mod opened;
 mod snapshot;
 mod start;
 mod status;
+mod succession;
 mod transport;
 mod types;
 mod wire;

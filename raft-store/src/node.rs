@@ -115,7 +115,7 @@ impl RaftNode {
         let machine = Machine::new(Box::new(state_machine), snapshots);
         let (store, thread) = LogStore::start(log).map_err(|error| recovery(error.to_string()))?;
         let cluster = crc32c::crc32c(config.cluster_name.as_bytes());
-        let network = Network { transport, id: config.id, cluster, append_timeout: config.election_max };
+        let network = Network { transport, id: config.id, cluster, append_timeout: config.append_timeout() };
         let started =
             openraft::Raft::new(config.id, Arc::new(settings), network, store.clone(), machine.clone()).await;
         let raft = match started {
@@ -133,7 +133,7 @@ impl RaftNode {
             status,
             thread: Arc::new(Mutex::new(Some(thread))),
             payload_bytes_max: config.payload_bytes_max,
-            lease: config.election_max,
+            lease: config.lease(),
         };
         match withheld_until {
             Some(index) => node.vote_from(index),
@@ -287,7 +287,7 @@ fn watch_status(
     store: LogStore,
     config: &RaftConfig,
 ) -> watch::Receiver<RaftStatus> {
-    let (lease, heartbeat, log_bytes_max) = (config.election_max, config.heartbeat, config.log_bytes_max);
+    let (lease, heartbeat, log_bytes_max) = (config.lease(), config.heartbeat, config.log_bytes_max);
     let mut metrics = raft.metrics();
     let (sender, receiver) = watch::channel(RaftStatus::of(&metrics.borrow_watched(), lease));
     let raft = raft.clone();

@@ -18,7 +18,7 @@ pub struct RaftStatus {
     /// Who leads, as far as it knows. A follower that was cut off goes on naming the leader it knew.
     pub leader: Option<u64>,
     /// Whether this node leads *and is ready*: it has applied an entry of its own term, so it has applied everything that
-    /// earlier leaders committed, and a majority answered it within the last [`crate::RaftConfig::election_max`]. No proof
+    /// earlier leaders committed, and a majority answered it within twice [`crate::RaftConfig::election_max`]. No proof
     /// that nobody else leads by now: [`crate::RaftNode::linearize`] is.
     pub is_leader: bool,
     /// The nodes that vote, with their addresses: while a change is under way, those of either side.
