@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use highwater_core::metadata::{Command, Outcome, Refusal};
 use highwater_proto::{BrokerEpoch, BrokerId};
 use highwater_raft_store::{MembershipError, RaftNode, RaftStatus};
@@ -17,6 +18,8 @@ use crate::peer::{CallError, Kind, Peers};
 const CALL_WAIT: Duration = Duration::from_secs(3);
 /// Without a controller, or with one that has just changed, it is looked for again after this long.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
+/// A controller that was replaced while it decided has this long to say how.
+const LAST_ANSWER_WAIT: Duration = Duration::from_millis(200);
 /// What was decided elsewhere has this long to arrive here.
 const APPLY_WAIT: Duration = Duration::from_secs(5);
 
@@ -179,7 +182,11 @@ impl Control {
             if left.is_zero() {
                 return Err(SubmitError::NoController { waited: patience });
             }
-            let answer = tokio::time::timeout(left, self.ask_once(request, &body, left.min(CALL_WAIT))).await;
+            let asking: BoxFuture<'_, _> = Box::pin(self.ask_once(request, &body, left.min(CALL_WAIT)));
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(left, asking) => answer,
+                () = self.until_replaced(repeatable) => Ok(Some(Answer::Unknown)),
+            };
             match answer {
                 Err(_) if repeatable => return Err(SubmitError::NoController { waited: patience }),
                 Err(_) => return Err(SubmitError::Unknown),
@@ -189,6 +196,21 @@ impl Control {
                 }
                 Ok(Some(answer)) => return Ok(answer),
             }
+        }
+    }
+
+    /// Waits until another node leads than the one that is asked now: a controller that is stopped or cut off never answers.
+    /// What must not be asked twice is given a moment more, since the answer may be on its way.
+    async fn until_replaced(&self, repeatable: bool) {
+        let mut status = self.raft.0.status();
+        let asked = status.borrow_and_update().leader;
+        let ended = status.wait_for(|now| now.leader.is_some() && now.leader != asked).await.is_err();
+        // Without a leader nobody may have been asked yet.
+        if ended || (asked.is_none() && !repeatable) {
+            return std::future::pending().await;
+        }
+        if !repeatable {
+            tokio::time::sleep(LAST_ANSWER_WAIT).await;
         }
     }
 

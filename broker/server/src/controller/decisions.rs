@@ -15,7 +15,7 @@ use highwater_env::{Clock, Random};
 use highwater_proto::{BrokerEpoch, BrokerId, TopicId};
 use highwater_raft_store::{ProposeError, RaftNode, RaftStatus};
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::balance::Displaced;
@@ -64,6 +64,10 @@ pub(crate) struct Decider {
     queue: mpsc::Sender<Asked>,
     /// While this node leads.
     sessions: Mutex<Option<Sessions>>,
+    /// Whether it does, and sessions are heard.
+    leading: watch::Sender<bool>,
+    /// A session ended before its time.
+    ended: Notify,
 }
 
 impl std::fmt::Debug for Decider {
@@ -83,8 +87,9 @@ impl Decider {
         stop: CancellationToken,
     ) -> Arc<Decider> {
         let (queue, asked) = mpsc::channel(QUEUE_MAX);
-        let sessions = Mutex::default();
-        let decider = Arc::new(Decider { raft, store, config, clock, random, timing, queue, sessions });
+        let (sessions, leading, ended) = (Mutex::default(), watch::Sender::new(false), Notify::new());
+        let decider =
+            Arc::new(Decider { raft, store, config, clock, random, timing, queue, sessions, leading, ended });
         let running = Arc::clone(&decider);
         tokio::spawn(async move {
             tokio::select! {
@@ -141,13 +146,17 @@ impl Decider {
         }
     }
 
-    /// A broker's process is known to be gone.
-    pub(crate) fn gone(&self, broker: BrokerId) {
-        if let Some(registered) = self.store.image().broker(broker)
-            && let Some(sessions) = self.sessions().as_mut()
-        {
-            sessions.gone(broker, registered.epoch);
+    /// The process of this life of a broker is known to be gone.
+    pub(crate) fn gone(&self, broker: BrokerId, epoch: BrokerEpoch) {
+        if let Some(sessions) = self.sessions().as_mut() {
+            sessions.gone(broker, epoch);
+            self.ended.notify_one();
         }
+    }
+
+    /// Whether this node is the controller and hears sessions.
+    pub(crate) fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.subscribe()
     }
 
     async fn run(&self, mut asked: mpsc::Receiver<Asked>) {
@@ -164,8 +173,10 @@ impl Decider {
             tracing::info!(index, "this broker is the controller");
             let now = self.clock.monotonic();
             *self.sessions() = Some(Sessions::new(&self.store.image(), self.timing.session, now));
+            self.leading.send_replace(true);
             self.lead(&mut asked).await;
             *self.sessions() = None;
+            self.leading.send_replace(false);
             tracing::info!("this broker is no longer the controller");
             while let Ok(asked) = asked.try_recv() {
                 let _ = asked.answer.send(self.not_controller());
@@ -187,6 +198,7 @@ impl Decider {
                     self.fence_lapsed(&mut gathered);
                     self.give_back(&mut displaced, &mut gathered);
                 }
+                () = self.ended.notified() => self.fence_lapsed(&mut gathered),
                 () = until_lost(&mut status) => return,
             }
             if !gathered.is_empty() && self.decide(std::mem::take(&mut gathered)).await.is_err() {
