@@ -60,7 +60,8 @@ impl Freshness {
 
 #[derive(Debug, Default)]
 struct State {
-    brokers: BTreeMap<BrokerId, String>,
+    /// Where each one is; `None` where it does not say.
+    brokers: BTreeMap<BrokerId, Option<String>>,
     topics: HashMap<Arc<str>, (Arc<TopicInfo>, Instant)>,
     version: u64,
 }
@@ -116,7 +117,7 @@ impl Metadata {
         request: &grpc::MetadataRequest,
         name: &str,
     ) -> Option<Arc<TopicInfo>> {
-        let known: Vec<String> = self.lock().brokers.values().cloned().collect();
+        let known: Vec<String> = self.lock().brokers.values().flatten().cloned().collect();
         if known.len() < 2 {
             return None;
         }
@@ -164,7 +165,7 @@ impl Metadata {
 
     /// Every address worth a try for a call that any broker answers: known brokers first, then the bootstrap list.
     pub(crate) fn addresses(&self, config: &ClientConfig) -> Vec<String> {
-        let mut addresses: Vec<String> = self.lock().brokers.values().cloned().collect();
+        let mut addresses: Vec<String> = self.lock().brokers.values().flatten().cloned().collect();
         for address in &config.bootstrap {
             if !addresses.contains(address) {
                 addresses.push(address.clone());
@@ -173,18 +174,21 @@ impl Metadata {
         addresses
     }
 
-    /// Where to dial a broker: its own address; when it names none, the bootstrap list stands in.
+    /// Where to dial a broker: its own address; when it names none, the bootstrap list stands in. A broker that is not there
+    /// at the moment is nowhere: at any other address is another broker, which would take the connection and lead nothing.
     pub(crate) fn addresses_of(&self, config: &ClientConfig, broker: BrokerId) -> Vec<String> {
-        match self.lock().brokers.get(&broker) {
-            Some(address) => vec![address.clone()],
-            None => config.bootstrap.clone(),
+        let state = self.lock();
+        match state.brokers.get(&broker) {
+            Some(Some(address)) => vec![address.clone()],
+            None if !state.brokers.is_empty() => Vec::new(),
+            Some(None) | None => config.bootstrap.clone(),
         }
     }
 
     pub(crate) fn keep_brokers(&self, brokers: &[grpc::Broker]) {
         let mut state = self.lock();
-        state.brokers =
-            brokers.iter().filter(|b| !b.grpc.is_empty()).map(|b| (BrokerId(b.id), b.grpc.clone())).collect();
+        let address = |b: &grpc::Broker| (!b.grpc.is_empty()).then(|| b.grpc.clone());
+        state.brokers = brokers.iter().map(|b| (BrokerId(b.id), address(b))).collect();
     }
 
     fn keep_topic(&self, topic: grpc::TopicMetadata) -> Result<Arc<TopicInfo>, AdminError> {
@@ -258,4 +262,25 @@ fn topic_info(mut topic: grpc::TopicMetadata, version: u64) -> Result<TopicInfo,
         })
         .collect();
     Ok(TopicInfo { name: topic.name.into(), id, partitions, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(id: i32, grpc: &str) -> grpc::Broker {
+        grpc::Broker { id, grpc: grpc.to_owned(), rack: String::new() }
+    }
+
+    #[test]
+    fn a_broker_that_is_not_there_is_not_looked_for_at_the_addresses_of_others() {
+        let config = ClientConfig::new(["one:1", "two:2"]);
+        let metadata = Metadata::default();
+        let of = |id: i32| metadata.addresses_of(&config, BrokerId(id));
+        assert_eq!(of(2), ["one:1", "two:2"], "nothing is known yet");
+        metadata.keep_brokers(&[listed(1, "one:1"), listed(3, "")]);
+        assert_eq!(of(1), ["one:1"]);
+        assert_eq!(of(2), [""; 0], "it died, and whoever answers at another address is not it");
+        assert_eq!(of(3), ["one:1", "two:2"], "it does not say where it is");
+    }
 }

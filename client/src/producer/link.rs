@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use highwater_proto::grpc::{self, log_client::LogClient};
 use std::time::Duration;
 
@@ -66,7 +67,13 @@ async fn serve(shared: &Arc<Shared>, sender: &Arc<BrokerSender>) -> (Served, Str
         LogClient::new(WithBody::new(channel, requests)).max_decoding_message_size(MESSAGE_BYTES_MAX);
     // The requests travel as the channel's own body.
     let limit = shared.client.config().connect_timeout;
-    let mut answers = match tokio::time::timeout(limit, client.produce(tokio_stream::empty())).await {
+    // What was said of the connection before this one is no news any more.
+    let _ = sender.broken.notified().now_or_never();
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(limit, client.produce(tokio_stream::empty())) => begun,
+        () = sender.broken.notified() => return (Served::Nothing, "others lead by now".to_owned()),
+    };
+    let mut answers = match begun {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return (Served::Nothing, status_reason(&status)),
         // A process that is stopped accepts connections, and that is all.
