@@ -3,6 +3,7 @@
 //! The scenarios are in `tests/tests/`. Not here: anything that the product needs.
 
 pub mod checker;
+pub mod failover;
 pub mod history;
 pub mod model;
 #[cfg(feature = "museum")]
