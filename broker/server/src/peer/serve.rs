@@ -30,7 +30,7 @@ pub(crate) trait PeerService: Send + Sync + 'static {
     /// Feeds a follower for as long as the connection lasts.
     fn feed(&self, from: Hello, stream: TcpStream) -> BoxFuture<'static, ()>;
 
-    /// A caller's connection for calls ended.
+    /// A connection on which somebody called has ended.
     fn left(&self, from: &Hello);
 }
 
@@ -73,23 +73,28 @@ async fn one(mut stream: TcpStream, identity: &Identity, service: Arc<dyn PeerSe
     match hello.purpose {
         Purpose::Replication => service.feed(hello, stream).await,
         Purpose::Control => {
-            answer_calls(&hello, stream, &service).await;
-            service.left(&hello);
+            // Who only looked whether somebody is here, and would be looked for in turn, for ever, has not left.
+            if answer_calls(&hello, stream, &service).await > 0 {
+                service.left(&hello);
+            }
         }
     }
 }
 
-async fn answer_calls(hello: &Hello, stream: TcpStream, service: &Arc<dyn PeerService>) {
+/// Answers calls until the connection ends. Returns how many there were.
+async fn answer_calls(hello: &Hello, stream: TcpStream, service: &Arc<dyn PeerService>) -> u64 {
+    let mut calls = 0;
     let (reader, writer) = stream.into_split();
     let mut frames = FrameReader::new(reader, CALL_BYTES_MAX);
     let writer = Arc::new(Mutex::new(writer));
     let permits = Arc::new(Semaphore::new(CALLS_MAX));
     while let Ok(mut frame) = frames.next(IDLE_MAX).await {
         if frame.len() < 9 {
-            return;
+            return calls;
         }
+        calls += 1;
         let (correlation, kind) = (frame.get_u64(), Kind::from_wire(frame.get_u8()));
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return calls };
         let answering = match kind {
             Some(kind) => service.call(hello, kind, frame),
             None => Box::pin(async { Err("a kind of call that this version does not know".to_owned()) }),
@@ -107,4 +112,5 @@ async fn answer_calls(hello: &Hello, stream: TcpStream, service: &Arc<dyn PeerSe
             let _ = write_parts(&mut *writer.lock().await, &parts).await;
         });
     }
+    calls
 }

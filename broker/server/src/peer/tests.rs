@@ -7,15 +7,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use highwater_proto::BrokerId;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::hello::DialError;
-use super::{CallError, Hello, Identity, Kind, PeerService, Peers, serve};
+use super::{CallError, Hello, Identity, Kind, PeerService, Peers, Purpose, dial, serve};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says back what it is told; "wait" is never answered.
-struct Echo;
+struct Echo {
+    /// Who has left.
+    left: mpsc::UnboundedSender<Option<i32>>,
+}
 
 impl PeerService for Echo {
     fn call(&self, from: &Hello, kind: Kind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
@@ -29,7 +33,9 @@ impl PeerService for Echo {
         })
     }
 
-    fn left(&self, _: &Hello) {}
+    fn left(&self, from: &Hello) {
+        let _ = self.left.send(from.from);
+    }
 
     fn feed(&self, _: Hello, _: TcpStream) -> BoxFuture<'static, ()> {
         Box::pin(async {})
@@ -37,12 +43,20 @@ impl PeerService for Echo {
 }
 
 async fn broker(id: i32, cluster: &str) -> (String, Arc<Identity>, CancellationToken) {
+    let (address, identity, stop, _) = watched_broker(id, cluster).await;
+    (address, identity, stop)
+}
+
+type Left = mpsc::UnboundedReceiver<Option<i32>>;
+
+async fn watched_broker(id: i32, cluster: &str) -> (String, Arc<Identity>, CancellationToken, Left) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let identity = Identity::new(cluster.to_owned(), BrokerId(id));
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, Arc::clone(&identity), Arc::new(Echo), stop.clone()));
-    (address, identity, stop)
+    let (left, leaving) = mpsc::unbounded_channel();
+    tokio::spawn(serve(listener, Arc::clone(&identity), Arc::new(Echo { left }), stop.clone()));
+    (address, identity, stop, leaving)
 }
 
 fn caller(id: i32, cluster: &str) -> Arc<Peers> {
@@ -99,6 +113,19 @@ async fn a_process_that_is_gone_is_told_from_one_that_is_slow() {
         }
     };
     assert!(matches!(gone, DialError::Nobody { .. }), "{gone}");
+}
+
+/// Two brokers that each looked whether the other one was there, because it had just left after a look, did so for ever.
+#[tokio::test]
+async fn who_only_looked_whether_somebody_is_there_has_not_left() {
+    let (address, _, _stop, mut left) = watched_broker(2, "one").await;
+    let looker = Identity::new("one".to_owned(), BrokerId(1));
+    let looked = dial(&looker, Purpose::Control, Some(BrokerId(2)), &address, PATIENCE).await;
+    drop(looked.unwrap());
+    let peers = caller(3, "one");
+    assert!(peers.call(BrokerId(2), &address, Kind::Raft, b"x", PATIENCE).await.is_ok());
+    drop(peers);
+    assert_eq!(left.recv().await, Some(Some(3)));
 }
 
 #[tokio::test]
