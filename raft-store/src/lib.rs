@@ -27,6 +27,7 @@
 //! | a snapshot that is not what was taken | checksums, and the state's digest after each restore | `a_state_that_comes_back_different_..`, `formats` |
 //! | a purged log and a follower behind it | a snapshot, and its entries count as purged | `a_follower_that_missed_a_purge_..` |
 //! | a purged log without its snapshot is taken for an empty state | compared at the start | `a_missing_snapshot_is_not_..` |
+//! | a leader that is taken for dead is unseated by one that alone cannot reach it | voters give up their lease one by one, and pre-vote counts them | `succession` |
 //! | a node without the leader disturbs it with ever higher terms | pre-vote | `a_removed_voter_that_was_not_told_..`, `a_follower_that_was_cut_off_..` |
 //! | an empty disk under an old id, or another node's disk | `identity`; requests name their target and cluster | `a_missing_identity_is_not_..`, `what_is_not_for_this_node_..` |
 //! | an empty disk under an old id that was let in all the same votes with what it forgot | a node can withhold its vote until it has caught up | `a_node_that_withholds_its_vote_..` |
