@@ -167,9 +167,16 @@ impl Brokers {
             member.running = None;
             return Ok(at);
         }
-        let status =
-            Command::new("kill").args([&format!("-{signal}"), &running.child.id().to_string()]).status()?;
-        if status.success() { Ok(Instant::now()) } else { bail!("broker {id} took no {signal}") }
+        let pid = running.child.id();
+        let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
+        if !status.success() {
+            bail!("broker {id} took no {signal}");
+        }
+        // The signal is only on its way: one thread after the other stops.
+        while signal == SIGSTOP && !is_stopped(pid)? {
+            std::thread::yield_now();
+        }
+        Ok(Instant::now())
     }
 
     /// Starts a broker that has ended, and returns when it serves.
@@ -181,6 +188,18 @@ impl Brokers {
         self.members[index(id)].running = Some(running);
         self.wait_ready(index(id), stdout)
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(pid: u32) -> Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+        let state = stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next());
+        if state != Some('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn index(id: i32) -> usize {
