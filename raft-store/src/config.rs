@@ -68,6 +68,11 @@ impl RaftConfig {
         self.election_max * 2
     }
 
+    /// How long a heartbeat may take: a follower that answers within this goes on following.
+    pub(crate) fn heartbeat_timeout(&self) -> Duration {
+        self.election_max / 2
+    }
+
     /// How long entries may take to be durable on the other side.
     pub(crate) fn append_timeout(&self) -> Duration {
         self.election_max * 2

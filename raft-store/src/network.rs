@@ -28,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) id: u64,
     pub(crate) cluster: u32,
+    /// How long a heartbeat may take.
+    pub(crate) heartbeat_timeout: Duration,
     /// How long entries may take to be durable on the other side.
     pub(crate) append_timeout: Duration,
 }
@@ -37,8 +39,13 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Connection {
         let envelope = Envelope { from: self.id, to: target, cluster: self.cluster };
-        let (transport, append_timeout) = (Arc::clone(&self.transport), self.append_timeout);
-        Connection { transport, envelope, address: node.addr.clone(), append_timeout }
+        Connection {
+            transport: Arc::clone(&self.transport),
+            envelope,
+            address: node.addr.clone(),
+            heartbeat_timeout: self.heartbeat_timeout,
+            append_timeout: self.append_timeout,
+        }
     }
 }
 
@@ -47,6 +54,7 @@ pub(crate) struct Connection {
     transport: Arc<dyn Transport>,
     envelope: Envelope,
     address: String,
+    heartbeat_timeout: Duration,
     append_timeout: Duration,
 }
 
@@ -86,8 +94,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        // openraft allows a heartbeat's interval. A disk may take longer, and then all would be sent once more.
-        let least = if rpc.entries.is_empty() { Duration::ZERO } else { self.append_timeout };
+        // openraft allows less than a heartbeat's interval. A peer that is short of processor time takes longer, and were it not
+        // waited for, none of its answers would ever count; a disk takes longer still, and all would be sent once more.
+        let least = if rpc.entries.is_empty() { self.heartbeat_timeout } else { self.append_timeout };
         let timeout = option.soft_ttl().max(least);
         match self.call(RPCTypes::AppendEntries, Request::Append(rpc), timeout).await? {
             Response::Append(response) => Ok(response),

@@ -115,7 +115,13 @@ impl RaftNode {
         let machine = Machine::new(Box::new(state_machine), snapshots);
         let (store, thread) = LogStore::start(log).map_err(|error| recovery(error.to_string()))?;
         let cluster = crc32c::crc32c(config.cluster_name.as_bytes());
-        let network = Network { transport, id: config.id, cluster, append_timeout: config.append_timeout() };
+        let network = Network {
+            transport,
+            id: config.id,
+            cluster,
+            heartbeat_timeout: config.heartbeat_timeout(),
+            append_timeout: config.append_timeout(),
+        };
         let started =
             openraft::Raft::new(config.id, Arc::new(settings), network, store.clone(), machine.clone()).await;
         let raft = match started {
