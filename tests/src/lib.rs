@@ -10,5 +10,6 @@ pub mod model;
 pub mod museum;
 mod process;
 pub mod sim;
+pub mod soak;
 
 pub use process::{BrokerProcess, highwater_binary};
