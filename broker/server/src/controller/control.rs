@@ -291,12 +291,9 @@ impl Control {
                 return self.step_aside().await;
             }
             Members::RemoveVoter { id: node } => raft.demote(id(node)).await,
-            Members::Remove { id: node } | Members::RemoveBroker { id: node }
-                if self.must_step_aside(node) =>
-            {
+            Members::RemoveBroker { id: node } if self.must_step_aside(node) => {
                 return self.step_aside().await;
             }
-            Members::Remove { id: node } => raft.remove(id(node)).await,
             Members::RemoveBroker { id: node } => {
                 // The metadata first: it refuses while the broker holds anything.
                 match self.decider.submit(Command::RemoveBroker { broker: node }).await {

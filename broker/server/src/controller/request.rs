@@ -51,11 +51,6 @@ pub(crate) enum Members {
         /// Its id.
         id: BrokerId,
     },
-    /// A node leaves.
-    Remove {
-        /// Its id.
-        id: BrokerId,
-    },
     /// A broker leaves for good: it must hold nothing.
     RemoveBroker {
         /// Its id.
