@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use highwater_core::replication::{
-    Assignment, Follower, Leader, LeaderStart, Position, Progress, Rules, StreamError, Truncation, answer,
-    check_acks,
+    Assignment, EpochError, Follower, Leader, LeaderStart, Position, Progress, Rules, StreamError,
+    Truncation, answer, check_acks,
 };
 use highwater_proto::{BrokerEpoch, LeaderEpoch, Offset};
 
@@ -188,7 +188,7 @@ impl World {
                 Role::Follower(follower) => follower.check(epoch),
                 Role::Down | Role::Idle => Ok(()),
             };
-            !matches!(refused, Err(StreamError::Fenced { .. }))
+            !matches!(refused, Err(StreamError::Epoch(EpochError::Fenced { .. })))
         });
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
 
-use super::reports::{Assignment, IsrProposal, Progress, Rules, StreamError};
+use super::reports::{Assignment, EpochError, IsrProposal, Progress, Rules, StreamError};
 use crate::settings::Durability;
 
 /// A follower that was ejected waits this long before it may return,
@@ -211,12 +211,8 @@ impl Leader {
     /// # Errors
     /// [`StreamError`].
     pub fn check(&self, broker: BrokerId, asked: LeaderEpoch) -> Result<(), StreamError> {
-        let current = self.epoch;
-        match asked.cmp(&current) {
-            _ if museum::active(Bug::LeaderTakesAnyEpoch) => {}
-            std::cmp::Ordering::Less => return Err(StreamError::Fenced { asked, current }),
-            std::cmp::Ordering::Greater => return Err(StreamError::Unknown { asked, current }),
-            std::cmp::Ordering::Equal => {}
+        if !museum::active(Bug::LeaderTakesAnyEpoch) {
+            EpochError::check(asked, self.epoch)?;
         }
         if self.followers.contains_key(&broker) { Ok(()) } else { Err(StreamError::NotAReplica(broker)) }
     }

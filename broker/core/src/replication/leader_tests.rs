@@ -74,10 +74,13 @@ fn records_in_memory_count_on_a_topic_that_says_so() {
 fn what_followers_said_to_an_earlier_leader_counts_for_nothing() {
     let mut leader = leader(&[1, 2, 3], 10, 4);
     let old = Progress { leader_epoch: LeaderEpoch(2), ..progress(2, 10, 10) };
-    let refused = StreamError::Fenced { asked: LeaderEpoch(2), current: EPOCH };
+    let refused = StreamError::Epoch(EpochError::Fenced { asked: LeaderEpoch(2), current: EPOCH });
     assert_eq!(leader.progressed(old, T0), Err(refused), "M-03");
     let newer = Progress { leader_epoch: LeaderEpoch(4), ..old };
-    assert!(matches!(leader.progressed(newer, T0), Err(StreamError::Unknown { .. })), "M-03");
+    assert!(
+        matches!(leader.progressed(newer, T0), Err(StreamError::Epoch(EpochError::Unknown { .. }))),
+        "M-03"
+    );
     assert_eq!(leader.progressed(progress(3, 10, 10), T0), Ok(None), "M-04: 2 has not reported");
     assert_eq!(leader.progressed(progress(2, 9, 9), T0), Ok(Some(Offset(9))));
 }

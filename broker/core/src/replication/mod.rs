@@ -19,5 +19,5 @@ pub use acks::{AcksError, check_acks};
 pub use divergence::{FollowAnswer, LogView, Position, answer};
 pub use follower::{Follower, Truncation};
 pub use leader::{Leader, LeaderStart, ProposalOutcome};
-pub use reports::{Assignment, IsrProposal, Progress, Rules, StreamError};
+pub use reports::{Assignment, EpochError, IsrProposal, Progress, Rules, StreamError};
 pub use throttle::Throttle;

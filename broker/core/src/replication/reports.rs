@@ -1,5 +1,6 @@
 //! What leaders hear and say: assignments, progress, wishes.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
@@ -57,25 +58,47 @@ pub struct IsrProposal {
     pub isr: Vec<(BrokerId, BrokerEpoch)>,
 }
 
-/// Why a follower's request is refused (M-03).
+/// Somebody believes in another leader than the present one (M-03).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum StreamError {
-    /// The follower believes in an older leader.
+pub enum EpochError {
+    /// In an older one.
     #[error("leader epoch {asked} is older than {current}")]
     Fenced {
-        /// The follower's.
+        /// As asked.
         asked: LeaderEpoch,
-        /// The leader's.
+        /// The present one, as far as is known here.
         current: LeaderEpoch,
     },
-    /// The follower knows of a newer leader.
+    /// In a newer one.
     #[error("leader epoch {asked} is newer than {current}")]
     Unknown {
-        /// The follower's.
+        /// As asked.
         asked: LeaderEpoch,
-        /// The leader's.
+        /// The present one, as far as is known here.
         current: LeaderEpoch,
     },
+}
+
+impl EpochError {
+    /// Whether who names the epoch `asked` means the leader of epoch `current`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check(asked: LeaderEpoch, current: LeaderEpoch) -> Result<(), EpochError> {
+        match asked.cmp(&current) {
+            Ordering::Less => Err(EpochError::Fenced { asked, current }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(EpochError::Unknown { asked, current }),
+        }
+    }
+}
+
+/// Why a follower's request, or a leader's word, is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StreamError {
+    /// It is for another leader.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The broker is not one of the replicas.
     #[error("broker {0} is not a replica")]
     NotAReplica(BrokerId),

@@ -1,8 +1,8 @@
 //! What a partition answers: an error enum per operation, cloneable because an answer may go to several who wait.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
+pub use highwater_core::replication::EpochError;
 use highwater_core::replication::{AcksError, StreamError};
 use highwater_log::{ReadError, RetentionError};
 use highwater_proto::record::BatchError;
@@ -93,39 +93,6 @@ pub struct Fetched<R> {
     pub log_start: Offset,
     /// The leader's epoch.
     pub epoch: LeaderEpoch,
-}
-
-/// The client believes in another leader than this one (rule M-03).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum EpochError {
-    /// An older one.
-    #[error("leader epoch {asked} is older than {current}")]
-    Fenced {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
-    /// One that this broker doesn't know.
-    #[error("leader epoch {asked} is newer than {current}")]
-    Unknown {
-        /// As asked.
-        asked: LeaderEpoch,
-        /// This leader's.
-        current: LeaderEpoch,
-    },
-}
-
-impl EpochError {
-    /// Whether a client that asks for epoch `asked` means the leader of epoch `current`; one that names none does.
-    pub(crate) fn check(asked: LeaderEpoch, current: LeaderEpoch) -> Result<(), EpochError> {
-        match asked.cmp(&current) {
-            _ if asked == LeaderEpoch::UNKNOWN => Ok(()),
-            Ordering::Less => Err(EpochError::Fenced { asked, current }),
-            Ordering::Equal => Ok(()),
-            Ordering::Greater => Err(EpochError::Unknown { asked, current }),
-        }
-    }
 }
 
 /// Why a fetch was refused.

@@ -184,7 +184,7 @@ impl Partition {
         asked: LeaderEpoch,
         now: Duration,
     ) -> Result<&'a Leader, LeaderError> {
-        EpochError::check(asked, state.told.leader_epoch)?;
+        check_epoch(asked, state)?;
         match &state.role {
             Role::Leader(leader) if self.around.lease.holds(now) || museum::active(Bug::LeaseIgnored) => {
                 Ok(leader)
@@ -198,11 +198,16 @@ impl Partition {
     /// Whether this replica follows the leader in whose epoch `asked` somebody believes, has a log in order, and may say what
     /// it knows.
     fn follows(&self, state: &State, asked: LeaderEpoch, now: Duration) -> Result<bool, LeaderError> {
-        EpochError::check(asked, state.told.leader_epoch)?;
+        check_epoch(asked, state)?;
         Ok(matches!(&state.role, Role::Follower(follower) if follower.is_copying())
             && *state.log.health() == Health::Good
             && self.around.lease.holds(now))
     }
+}
+
+/// Whether a client that asks for epoch `asked` means the present leader; one that names none does.
+fn check_epoch(asked: LeaderEpoch, state: &State) -> Result<(), EpochError> {
+    if asked == LeaderEpoch::UNKNOWN { Ok(()) } else { EpochError::check(asked, state.told.leader_epoch) }
 }
 
 /// A lookup by time, to be run off the event loop.

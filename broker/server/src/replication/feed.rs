@@ -226,7 +226,7 @@ fn refused(slot: Slot, reason: Refusal) -> LeaderMessage {
 
 fn reason(error: &ReplicaError) -> Refusal {
     match error {
-        ReplicaError::Stream(StreamError::Fenced { .. } | StreamError::Unknown { .. }) => Refusal::OtherEpoch,
+        ReplicaError::Stream(StreamError::Epoch(_)) => Refusal::OtherEpoch,
         ReplicaError::Stream(StreamError::NotAReplica(_) | StreamError::StaleBroker(_)) => {
             Refusal::NotAReplica
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_core::replication::StreamError;
+use highwater_core::replication::{EpochError, StreamError};
 use highwater_proto::museum::{self, Bug};
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
@@ -136,7 +136,8 @@ impl Tail {
         let result = heard.map_err(|error| {
             match error {
                 // The leader goes on as it was; only the place was wrong.
-                ReplicaError::NotNext { .. } | ReplicaError::Stream(StreamError::Unknown { .. }) => {
+                ReplicaError::NotNext { .. }
+                | ReplicaError::Stream(StreamError::Epoch(EpochError::Unknown { .. })) => {
                     followed.asked = None;
                 }
                 _ => {
