@@ -190,7 +190,7 @@ async fn take_part(
     let (control, store) = (services.control.clone(), services.metadata.clone());
     tokio::spawn(in_sync::keep(attention, control, store, identity, stop.clone()));
     let (serving, served) = oneshot::channel();
-    tokio::spawn(life.keep(serving, stop));
+    tokio::spawn(life.keep(serving, carried.clone(), stop));
     served.await.map_err(|_| LifeFailure::Stopped)?;
     // What it leads now that it was let in, it leads when the first client comes.
     let newest = *services.metadata.applied().borrow();
@@ -267,6 +267,7 @@ impl Member {
         if services.image().brokers().count() < 2 {
             return;
         }
+        services.partitions.surroundings().lease.give_up();
         let (broker, epoch) = (services.identity.id(), services.identity.epoch());
         let command = Command::ControlledShutdown { broker, epoch };
         match services.control.submit(command, patience.min(STEP_BACK_WAIT)).await {

@@ -1,7 +1,12 @@
-//! Scenarios for what neither walks nor clusters come across: words that come two leaders late.
+//! Scenarios for what neither walks nor clusters come across, or too seldom: words that come two leaders late, and a
+//! heartbeat that comes while its broker is being fenced.
 
 use std::time::Duration;
 
+use highwater_core::metadata::{
+    Batch, ClusterId, Command, Endpoints, Heard, Image, Incarnation, LastStop, METADATA_VERSION,
+    Registration, Sessions,
+};
 use highwater_core::replication::{Assignment, Leader, LeaderStart, Progress, Rules};
 use highwater_core::settings::Durability;
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};

@@ -65,6 +65,8 @@ pub(super) struct Process {
     /// The proposals that were not answered yet: partition, serial number, leader epoch.
     proposed: Vec<(i32, u64, LeaderEpoch)>,
     attend_planned: bool,
+    /// It was told to stop, and waits until others lead.
+    pub(super) stopping: bool,
 }
 
 pub(super) fn partition_id(partition: i32) -> TopicPartition {
@@ -150,6 +152,7 @@ impl World {
             attending: Vec::new(),
             proposed: Vec::new(),
             attend_planned: false,
+            stopping: false,
         });
         self.plan_in(1, Event::Register { node: at, run });
     }
@@ -191,6 +194,7 @@ impl World {
                 self.plan_in(0, Event::SendBeat { node: at, run });
                 self.take_duties(at);
             }
+            (Why::Stop, Ok(_)) => self.stopped(at),
             (Why::ReportUnclean, Ok(_)) => process.unclean.clear(),
             (Why::Alter { partition, epoch, serial }, answer) => {
                 process.proposed.retain(|(_, known, _)| *known != serial);

@@ -1,20 +1,22 @@
 //! The controller: runs where the Raft leader is, decides with the production code, and proposes one entry at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use highwater_core::metadata::{
-    Applied, Batch, ClusterId, Command, Context, Entry, Mode, NewTopic, Outcome, Refusal,
+    Applied, Batch, ClusterId, Command, Context, Entry, Heard, Image, Mode, NewTopic, Outcome, Refusal,
+    Sessions,
 };
 use highwater_core::settings::Durability;
-use highwater_proto::{BrokerEpoch, BrokerId};
+use highwater_proto::BrokerEpoch;
 
 use super::broker::{LEASE_MS, TOPIC, id};
 use super::events::{Event, Why};
 use super::world::World;
 
 /// A broker that was not heard of for so long is fenced.
-const SESSION_MS: u64 = 2000;
+const SESSION: Duration = Duration::from_millis(1300);
 const LOOK_MS: u64 = 100;
 /// A leader without a majority steps down after so long.
 const ELECTION_MS: u64 = 1000;
@@ -26,11 +28,10 @@ static NO_DEFAULTS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap:
 pub(super) struct Controller {
     pub(super) node: usize,
     pub(super) term: u64,
-    /// When this term began: everybody has a whole session from here on.
-    since: u64,
+    /// Whom it hears. It begins with a whole session for everybody.
+    sessions: Sessions,
     queue: Vec<Request>,
     proposed: Option<Proposal>,
-    heard: BTreeMap<BrokerId, u64>,
     /// When it was last seen to have a majority.
     majority_at: u64,
     /// Entries of earlier terms that are committed late.
@@ -52,15 +53,14 @@ struct Proposal {
 }
 
 impl Controller {
-    pub(super) fn new(node: usize) -> Controller {
+    pub(super) fn new(node: usize, image: &Image, now: u64) -> Controller {
         Controller {
             node,
             term: 1,
-            since: 0,
+            sessions: Sessions::new(image, SESSION, Duration::from_millis(now)),
             queue: Vec::new(),
             proposed: None,
-            heard: BTreeMap::new(),
-            majority_at: 0,
+            majority_at: now,
             late: BTreeMap::new(),
         }
     }
@@ -112,12 +112,7 @@ impl World {
         if controller.proposed.is_some() || controller.queue.is_empty() {
             return;
         }
-        let alive: BTreeSet<BrokerId> = controller
-            .heard
-            .iter()
-            .filter(|(_, at)| self.now - **at < SESSION_MS)
-            .map(|(broker, _)| *broker)
-            .collect();
+        let alive = controller.sessions.alive(Duration::from_millis(self.now));
         let context = Context {
             broker_defaults: &NO_DEFAULTS,
             default_partitions: 1,
@@ -151,11 +146,7 @@ impl World {
     /// An entry gets a majority, or waits for one.
     pub(super) fn committed(&mut self, term: u64) {
         if term != self.controller.term {
-            if let Some(entry) = self.controller.late.remove(&term) {
-                self.metadata.push(entry);
-                self.spread_metadata();
-            }
-            return;
+            return self.committed_late(term);
         }
         if self.controller.proposed.is_none() {
             return;
@@ -183,6 +174,16 @@ impl World {
         self.touched(node);
     }
 
+    /// An entry that was decided in an earlier term, and comes after entries of the present one.
+    fn committed_late(&mut self, term: u64) {
+        let accepted = self.nodes[self.controller.node].image.accepted();
+        // Had nothing been accepted since, it would have been there when this term began.
+        if let Some(entry) = self.controller.late.remove(&term).filter(|entry| entry.based_on < accepted) {
+            self.metadata.push(entry);
+            self.spread_metadata();
+        }
+    }
+
     /// Everybody who can be reached is sent what is new.
     pub(super) fn spread_metadata(&mut self) {
         let (from, end) = (self.controller.node, self.metadata.len());
@@ -203,14 +204,17 @@ impl World {
         }
         let image = &self.nodes[to].image;
         let Some(broker) = image.broker(id(from)).filter(|broker| broker.epoch == life) else { return };
-        let fenced = broker.fenced;
-        self.controller.heard.insert(id(from), self.now);
-        if fenced {
-            let command = Command::Unfence { broker: id(from), epoch: life, applied };
-            self.queue_own(command);
-        } else {
-            let run = self.nodes[from].run;
-            self.send(to, from, Event::Lease { to: from, run, until: sent + LEASE_MS });
+        match self.controller.sessions.heard(broker, applied, Duration::from_millis(self.now)) {
+            Heard::TooLate | Heard::Stale => {}
+            Heard::Alive | Heard::Behind if broker.fenced => {
+                let command = Command::Unfence { broker: id(from), epoch: life, applied };
+                self.queue_own(command);
+            }
+            Heard::Alive => {
+                let run = self.nodes[from].run;
+                self.send(to, from, Event::Lease { to: from, run, until: sent + LEASE_MS });
+            }
+            Heard::Behind => {}
         }
     }
 
@@ -227,15 +231,7 @@ impl World {
         let image = &self.nodes[node].image;
         let served = image.brokers().filter(|broker| !broker.fenced).count();
         let has_topic = image.topic(TOPIC).is_some();
-        let lapsed: Vec<(BrokerId, BrokerEpoch)> = image
-            .brokers()
-            .filter(|broker| !broker.fenced)
-            .filter(|broker| {
-                let heard = self.controller.heard.get(&broker.id).copied().unwrap_or(0);
-                self.now - heard.max(self.controller.since) > SESSION_MS
-            })
-            .map(|broker| (broker.id, broker.epoch))
-            .collect();
+        let lapsed = self.controller.sessions.lapsed(image, Duration::from_millis(self.now));
         if !has_topic && served == self.plan.brokers {
             self.create_topic();
         }
@@ -273,18 +269,22 @@ impl World {
         let old = &mut self.controller;
         let (term, proposed) = (old.term, old.proposed.take());
         let mut late = std::mem::take(&mut old.late);
-        self.controller = Controller::new(node);
-        if let Some(proposal) = proposed
-            && self.random.below(2) == 0
-        {
-            late.insert(term, proposal.entry);
-            self.plan_in(self.random.below(2500), Event::Committed { term });
+        if let Some(Proposal { entry, .. }) = proposed {
+            match self.random.below(3) {
+                // The new leader has it in its log, and commits it with its own first entry.
+                0 => self.metadata.push(entry),
+                // Its proposer leads again, and only then appends it.
+                1 => {
+                    late.insert(term, entry);
+                    self.plan_in(self.random.below(2500), Event::Committed { term });
+                }
+                _ => {}
+            }
         }
-        self.controller.term = term + 1;
-        self.controller.since = self.now;
-        self.controller.majority_at = self.now;
-        self.controller.late = late;
         self.apply_metadata(node, self.metadata.len());
+        self.controller = Controller::new(node, &self.nodes[node].image, self.now);
+        self.controller.term = term + 1;
+        self.controller.late = late;
         self.plan_in(LOOK_MS, Event::Sessions { term: term + 1 });
         self.touched(node);
     }

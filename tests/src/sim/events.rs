@@ -80,6 +80,7 @@ pub(super) enum Side {
 pub(super) enum Why {
     Register,
     ReportUnclean,
+    Stop,
     Alter {
         partition: i32,
         epoch: i32,

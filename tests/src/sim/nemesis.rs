@@ -7,7 +7,7 @@ use highwater_core::settings::Durability;
 use highwater_env::sim::{CallKind, Fault as DiskFault, FaultKind, SimDisk};
 
 use super::broker::partition_id;
-use super::events::Event;
+use super::events::{Event, Why};
 use super::world::World;
 use crate::history::{self, Kind, Op, Outcome, Phase};
 
@@ -28,6 +28,7 @@ enum Undo {
     Control(usize),
     Space(usize),
     Start(usize),
+    Restart(usize),
 }
 
 /// The classes, each with its share.
@@ -35,6 +36,7 @@ const CLASSES: &[(&str, u64)] = &[
     ("power-cut", 5),
     ("kill", 5),
     ("power-cut-of-all", 1),
+    ("stop", 3),
     ("lost-disk", 1),
     ("pause", 4),
     ("isolation", 4),
@@ -92,6 +94,7 @@ impl World {
                 self.end(node, class == "power-cut").then_some((name, Undo::Start(node), lasts_ms))
             }
             "power-cut-of-all" => self.cut_power_of_all(),
+            "stop" => self.stop(node).then_some((name, Undo::Restart(node), lasts_ms)),
             "lost-disk" => self.lose_disk(node).then_some((name, Undo::Start(node), lasts_ms)),
             "rot" => self.rot(node).map(|what| (format!("{name}, {what}"), Undo::Start(node), lasts_ms)),
             "pause" => {
@@ -196,6 +199,26 @@ impl World {
         true
     }
 
+    /// A broker is told to stop: it lets others lead first.
+    fn stop(&mut self, at: usize) -> bool {
+        let life = self.nodes[at].process.as_ref().and_then(|process| process.life);
+        let Some(epoch) = life.filter(|_| self.may_lose(at)) else { return false };
+        let process = self.nodes[at].process.as_mut().expect("it has a life");
+        process.around.lease.give_up();
+        process.stopping = true;
+        let command = Command::ControlledShutdown { broker: super::broker::id(at), epoch };
+        self.ask_controller(at, command, Why::Stop);
+        true
+    }
+
+    /// Others lead, or it has waited long enough.
+    pub(super) fn stopped(&mut self, at: usize) {
+        if self.nodes[at].process.as_ref().is_some_and(|process| process.stopping) {
+            self.end_process(at);
+            self.nodes[at].disk.kill_process();
+        }
+    }
+
     fn cut_power_of_all(&mut self) -> Option<(String, Undo, u64)> {
         if self.plan.durability != Durability::Fsync {
             return None;
@@ -258,6 +281,11 @@ impl World {
             Undo::Control(node) => self.network.mend_control(node),
             Undo::Space(node) => self.nodes[node].disk.set_capacity_bytes(u64::MAX),
             Undo::Start(node) => self.plan_in(0, Event::Start { node }),
+            Undo::Restart(node) => {
+                // Nobody answered it: it was patient for as long as that.
+                self.stopped(node);
+                self.plan_in(0, Event::Start { node });
+            }
         }
         self.note_fault(class, &detail, history::Fault::Healed);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
-use highwater_core::metadata::Entry;
+use highwater_core::metadata::{Entry, Image};
 use highwater_env::sim::SimRandom;
 use highwater_proto::{LeaderEpoch, Offset};
 use highwater_server::simulation::Metrics;
@@ -89,7 +89,7 @@ impl World {
             network: Network::new(plan.brokers),
             connections: BTreeMap::new(),
             opened: 0,
-            controller: Controller::new(0),
+            controller: Controller::new(0, &Image::default(), 0),
             metadata: Vec::new(),
             digests: BTreeMap::new(),
             producers,

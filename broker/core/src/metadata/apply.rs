@@ -103,7 +103,7 @@ impl Image {
         }
         let mut next = self.clone();
         for record in &entry.records {
-            next.apply_change(record).map_err(|problem| problem.at(index))?;
+            next.apply_change(index, record).map_err(|problem| problem.at(index))?;
         }
         next.applied = index;
         next.accepted = index;
@@ -129,7 +129,7 @@ impl Image {
     /// # Errors
     /// [`ApplyError`], with the index of the last accepted entry; the image may not be used then.
     pub fn anticipate(&mut self, record: &Record) -> Result<(), ApplyError> {
-        self.apply_change(record).map_err(|problem| problem.at(self.accepted))
+        self.apply_change(self.accepted, record).map_err(|problem| problem.at(self.accepted))
     }
 
     /// Notes that the log holds something at `index` that is no entry of the metadata.
@@ -137,7 +137,7 @@ impl Image {
         self.applied = self.applied.max(index);
     }
 
-    fn apply_change(&mut self, record: &Record) -> Result<(), Problem> {
+    fn apply_change(&mut self, index: u64, record: &Record) -> Result<(), Problem> {
         use change::Change;
         match record.change.as_ref().ok_or(Problem::UnknownKind)? {
             Change::TopicCreated(created) => self.apply_created(created)?,
@@ -154,8 +154,8 @@ impl Image {
             Change::BrokerIdTaken(taken) => self.apply_id_taken(taken.broker_id)?,
             Change::BrokerRegistered(registered) => self.apply_registered(registered)?,
             Change::BrokerUnregistered(gone) => self.apply_unregistered(BrokerId(gone.broker_id))?,
-            Change::BrokerChanged(changed) => self.apply_broker(changed)?,
-            Change::PartitionChanged(changed) => self.apply_partition(changed)?,
+            Change::BrokerChanged(changed) => self.apply_broker(index, changed)?,
+            Change::PartitionChanged(changed) => self.apply_partition(index, changed)?,
             Change::MetadataVersionRaised(raised) => {
                 if raised.version <= self.metadata_version {
                     return Err("lowers the version of the metadata".into());
@@ -276,7 +276,7 @@ impl Image {
         Ok(())
     }
 
-    fn apply_broker(&mut self, changed: &change::BrokerChanged) -> Result<(), &'static str> {
+    fn apply_broker(&mut self, at: u64, changed: &change::BrokerChanged) -> Result<(), &'static str> {
         let id = BrokerId(changed.broker_id);
         let mut broker = self.broker(id).cloned().ok_or("changes a broker that isn't there")?;
         broker.fenced = changed.fenced.unwrap_or(broker.fenced);
@@ -284,6 +284,9 @@ impl Image {
         broker.stopping = changed.stopping.unwrap_or(broker.stopping);
         if changed.fenced == Some(false) {
             broker.served_epoch = Some(broker.epoch);
+        }
+        if changed.fenced == Some(true) {
+            broker.deposed_at = at;
         }
         self.put_broker(broker);
         Ok(())
@@ -297,18 +300,23 @@ impl Image {
         }
     }
 
-    fn apply_partition(&mut self, changed: &change::PartitionChanged) -> Result<(), &'static str> {
+    fn apply_partition(&mut self, at: u64, changed: &change::PartitionChanged) -> Result<(), &'static str> {
         let topic = self.topic_mut(&changed.topic_id)?;
         let id = topic.id;
         let missing = "changes a partition that isn't there";
         let index = usize::try_from(changed.partition).map_err(|_| missing)?;
         let partition = topic.partitions.get_mut(index).ok_or(missing)?;
         let index = PartitionIndex(changed.partition);
-        let before = of_partition(id, index, partition);
+        let (before, led) = (of_partition(id, index, partition), partition.leader);
         change_partition(partition, changed)?;
-        let after = of_partition(id, index, partition);
+        let (after, leads) = (of_partition(id, index, partition), partition.leader);
         self.take_digest(before);
         self.add_digest(after);
+        let deposed = led.filter(|_| led != leads).and_then(|id| self.broker(id));
+        // One entry may depose it many times over.
+        if let Some(deposed) = deposed.filter(|broker| broker.deposed_at != at) {
+            self.put_broker(Broker { deposed_at: at, ..deposed.clone() });
+        }
         Ok(())
     }
 

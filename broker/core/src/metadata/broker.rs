@@ -81,6 +81,9 @@ pub struct Broker {
     pub draining: bool,
     /// It is shutting down: it may neither lead nor be in sync. Ends with the next registration.
     pub stopping: bool,
+    /// Index of the last entry that took a leadership from it, or fenced it; 0 if none did in this life. Until it has
+    /// carried that entry out it may take itself for a leader that it is no more.
+    pub deposed_at: u64,
 }
 
 impl Broker {
@@ -119,6 +122,7 @@ impl Broker {
             fenced: self.fenced,
             draining: self.draining,
             stopping: self.stopping,
+            deposed_at: self.deposed_at,
         }
     }
 
@@ -145,6 +149,7 @@ impl Broker {
             fenced: record.fenced,
             draining: record.draining,
             stopping: record.stopping,
+            deposed_at: record.deposed_at,
         })
     }
 }

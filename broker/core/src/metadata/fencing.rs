@@ -36,7 +36,8 @@ pub fn fence(image: &Image, broker: BrokerId, epoch: BrokerEpoch) -> Result<Vec<
     Ok(records)
 }
 
-/// Unfences a broker that has applied the metadata up to `applied`, its own registration included. Partitions that had
+/// Unfences a broker that has carried the metadata out up to `applied`: its own registration, and whatever took
+/// leaderships from it since, or it would go on leading beside those who lead now. Partitions that had
 /// nobody to lead them and for which it is eligible are led by it.
 ///
 /// # Errors
@@ -51,7 +52,7 @@ pub fn unfence(
     if registered.stopping {
         return Err(LifeError::Stopping { broker });
     }
-    let needed = u64::try_from(epoch.0).unwrap_or(0);
+    let needed = u64::try_from(epoch.0).unwrap_or(0).max(registered.deposed_at);
     if applied < needed {
         return Err(LifeError::Behind { broker, applied, needed });
     }

@@ -285,6 +285,9 @@ pub mod change {
         /// Whether it is shutting down.
         #[prost(bool, tag = "14")]
         pub stopping: bool,
+        /// Index of the last entry that took a leadership from it, or fenced it.
+        #[prost(uint64, tag = "15")]
+        pub deposed_at: u64,
     }
 
     /// A broker was removed for good.

@@ -68,11 +68,12 @@ fn the_tags_of_brokers_are_pinned() {
         fenced: true,
         draining: true,
         stopping: true,
+        deposed_at: 9,
     };
     let golden = [
-        0x42, 42, 0x08, 1, 0x10, 2, 0x18, 3, 0x22, 1, 4, 0x2a, 1, b'd', 0x32, 1, b'p', 0x3a, 1, b'g', 0x42,
+        0x42, 44, 0x08, 1, 0x10, 2, 0x18, 3, 0x22, 1, 4, 0x2a, 1, b'd', 0x32, 1, b'p', 0x3a, 1, b'g', 0x42,
         8, 0x0a, 1, b'n', 0x12, 1, b'h', 0x18, 5, 0x4a, 1, b'a', 0x52, 1, b'r', 0x58, 6, 0x60, 1, 0x68, 1,
-        0x70, 1,
+        0x70, 1, 0x78, 9,
     ];
     assert_eq!(bytes(change::Change::BrokerRegistered(registered)), golden);
     let changed = change::BrokerChanged {

@@ -51,6 +51,7 @@ pub fn register(
     let broker = Broker {
         id,
         epoch,
+        deposed_at: 0,
         served_epoch: before.and_then(|before| before.served_epoch),
         incarnation: registration.incarnation,
         disk_id: registration.disk_id.clone(),

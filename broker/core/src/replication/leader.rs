@@ -160,6 +160,12 @@ impl Leader {
         &self.assignment
     }
 
+    /// Whether there is no other replica.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.assignment.replicas.len() < 2
+    }
+
     /// How many committed in-sync replicas there are, and how many there must be.
     #[must_use]
     pub fn in_sync(&self) -> (usize, usize) {

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::decisions::Decider;
-use super::request::{Answer, Members, Request};
+use super::request::{Answer, Members, Request, Standing};
 use crate::peer::{CallError, Kind, Peers};
 
 /// One call has this long.
@@ -122,7 +122,7 @@ impl Control {
         }
     }
 
-    /// Tells the controller that a broker is alive. `Some`: whether it is fenced; `None`: it is not registered in this life.
+    /// Tells the controller that a broker is alive, and up to where it has carried the metadata out.
     ///
     /// # Errors
     /// [`SubmitError`].
@@ -130,11 +130,11 @@ impl Control {
         &self,
         broker: BrokerId,
         epoch: BrokerEpoch,
+        applied: u64,
         patience: Duration,
-    ) -> Result<Option<bool>, SubmitError> {
-        match self.ask(&Request::Heartbeat { broker, epoch }, patience, true).await? {
-            Answer::Alive { fenced } => Ok(Some(fenced)),
-            Answer::Stale => Ok(None),
+    ) -> Result<Standing, SubmitError> {
+        match self.ask(&Request::Heartbeat { broker, epoch, applied }, patience, true).await? {
+            Answer::Heard(standing) => Ok(standing),
             _ => Err(SubmitError::Unknown),
         }
     }
@@ -143,7 +143,9 @@ impl Control {
     pub(crate) async fn answer(&self, request: Request) -> Answer {
         match request {
             Request::Submit(command) => self.decider.submit(command).await,
-            Request::Heartbeat { broker, epoch } => self.decider.heartbeat(broker, epoch).await,
+            Request::Heartbeat { broker, epoch, applied } => {
+                self.decider.heartbeat(broker, epoch, applied).await
+            }
             Request::Members(members) => self.change(members).await,
             Request::Nodes if !self.status().is_leader => Answer::NotController { leader: None },
             Request::Nodes => {

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::balance::Displaced;
-use super::request::Answer;
+use super::request::{Answer, Standing};
 use crate::config::BrokerConfig;
 use crate::metadata::{MetadataStore, Verdict};
 
@@ -128,22 +128,24 @@ impl Decider {
 
     /// Hears a broker, if this node is the controller beyond doubt: a majority confirms it first, or a controller that was
     /// replaced would let a leader go on that was replaced, too (M-60).
-    pub(crate) async fn heartbeat(&self, broker: BrokerId, epoch: BrokerEpoch) -> Answer {
+    pub(crate) async fn heartbeat(&self, broker: BrokerId, epoch: BrokerEpoch, applied: u64) -> Answer {
         if self.raft.linearize().await.is_err() {
             return self.not_controller();
         }
-        let now = self.clock.monotonic();
+        let mut sessions = self.sessions();
+        let Some(sessions) = sessions.as_mut() else { return self.not_controller() };
+        // With the sessions held, so that what is known to be fenced is at least as new as whom they took for lapsed.
         let image = self.store.image();
         let Some(registered) = image.broker(broker).filter(|registered| registered.epoch == epoch) else {
-            return Answer::Stale;
+            return Answer::Heard(Standing::Stale);
         };
-        match self.sessions().as_mut() {
-            None => self.not_controller(),
-            Some(sessions) => match sessions.heard(broker, epoch, now) {
-                Heard::Alive => Answer::Alive { fenced: registered.fenced },
-                Heard::Stale => Answer::Stale,
-            },
-        }
+        Answer::Heard(match sessions.heard(registered, applied, self.clock.monotonic()) {
+            Heard::Stale => Standing::Stale,
+            Heard::TooLate => Standing::Fenced,
+            Heard::Alive | Heard::Behind if registered.fenced => Standing::Fenced,
+            Heard::Behind => Standing::Behind,
+            Heard::Alive => Standing::Serving,
+        })
     }
 
     /// The process of this life of a broker is known to be gone.

@@ -11,9 +11,11 @@ use highwater_core::metadata::{
 use highwater_env::{Clock, Disk, Random};
 use highwater_proto::{BrokerEpoch, BrokerId};
 use thiserror::Error;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::decisions::Timing;
+use super::request::Standing;
 use super::{Control, SubmitError};
 use crate::metadata::MetadataStore;
 use crate::partition::Lease;
@@ -146,8 +148,14 @@ impl Life {
     }
 
     /// Keeps the broker alive in the cluster's eyes, and its lease in its own, until told to stop. A fenced broker asks to
-    /// be unfenced. Calls `serving` once it is unfenced for the first time.
-    pub(crate) async fn keep(self, serving: tokio::sync::oneshot::Sender<()>, stop: CancellationToken) {
+    /// be unfenced. Calls `serving` once it is unfenced for the first time. `carried` tells up to where the metadata was
+    /// carried out here.
+    pub(crate) async fn keep(
+        self,
+        serving: oneshot::Sender<()>,
+        carried: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) {
         let (broker, epoch) = (self.identity.id(), self.identity.epoch());
         let mut serving = Some(serving);
         let mut beats = tokio::time::interval(self.timing.heartbeat);
@@ -157,32 +165,34 @@ impl Life {
                 _ = beats.tick() => {}
                 () = stop.cancelled() => return,
             }
-            let sent = self.clock.monotonic();
-            match self.control.heartbeat(broker, epoch, self.timing.session).await {
-                Ok(Some(false)) => {
+            let (sent, applied) = (self.clock.monotonic(), *carried.borrow());
+            match self.control.heartbeat(broker, epoch, applied, self.timing.session).await {
+                Ok(Standing::Serving) => {
                     self.lease.renew(sent + self.timing.lease());
                     if let Some(serving) = serving.take() {
                         let _ = serving.send(());
                     }
                 }
-                Ok(Some(true)) => {
+                Ok(Standing::Fenced) => {
                     self.lease.renew(Duration::ZERO);
-                    self.ask_to_be_unfenced(broker, epoch).await;
+                    let applied = *carried.borrow();
+                    self.ask_to_be_unfenced(Command::Unfence { broker, epoch, applied }).await;
                     beats.reset_immediately();
                 }
-                Ok(None) => {
+                Ok(Standing::Stale) => {
                     self.lease.renew(Duration::ZERO);
                     tracing::error!(%epoch, "another process has registered as this broker, or it was removed: nothing is led here");
                 }
                 // The lease runs out by itself.
+                Ok(Standing::Behind) => {
+                    tracing::debug!(applied, "no lease: others lead what this broker led")
+                }
                 Err(error) => tracing::debug!(%error, "no heartbeat"),
             }
         }
     }
 
-    async fn ask_to_be_unfenced(&self, broker: BrokerId, epoch: BrokerEpoch) {
-        let applied = self.control.status().applied.unwrap_or(0);
-        let command = Command::Unfence { broker, epoch, applied };
+    async fn ask_to_be_unfenced(&self, command: Command) {
         if let Err(error) = self.control.submit(command, self.timing.session).await {
             tracing::warn!(%error, "not unfenced yet");
             tokio::time::sleep(self.timing.heartbeat).await;

@@ -20,6 +20,8 @@ pub(crate) enum Request {
         broker: BrokerId,
         /// In which life.
         epoch: BrokerEpoch,
+        /// Up to which index it has carried the metadata out.
+        applied: u64,
     },
     /// A change of the nodes of Raft.
     Members(Members),
@@ -29,6 +31,19 @@ pub(crate) enum Request {
     Nodes,
     /// Not for the controller alone: what is known of a broker that is about to start.
     Recall(BrokerId),
+}
+
+/// What a heartbeat leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// The broker may lead what it leads.
+    Serving,
+    /// It is alive, and has not heard yet that others lead what it led: its lease is not renewed.
+    Behind,
+    /// It may neither lead nor be in sync.
+    Fenced,
+    /// It is of an earlier life, or not registered.
+    Stale,
 }
 
 /// A change of Raft's nodes.
@@ -68,13 +83,8 @@ pub(crate) enum Answer {
         /// What came of it.
         result: Result<Outcome, Refusal>,
     },
-    /// The broker is known to be alive.
-    Alive {
-        /// Whether it may lead and be in sync.
-        fenced: bool,
-    },
-    /// The heartbeat came from an earlier life, or from nobody who is registered.
-    Stale,
+    /// The heartbeat was heard.
+    Heard(Standing),
     /// The nodes changed.
     Changed,
     /// The nodes stay as they are.

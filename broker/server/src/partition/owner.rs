@@ -19,7 +19,7 @@ use super::table::log_config;
 use super::watch::{Watch, Watcher};
 use crate::service::{FollowerDetails, PartitionDetails};
 
-/// A follower that was not caught up for so long leaves the in-sync replicas.
+/// A follower that was not caught up for so long leaves the in-sync replicas, or after a session, if that is longer.
 pub(super) const LAG_MAX: Duration = Duration::from_millis(1500);
 
 /// Hears what became of a batch; called once, possibly from a flusher thread.
@@ -180,10 +180,10 @@ impl Partition {
     }
 
     /// What counts, for so many replicas.
-    pub(super) fn rules(settings: &TopicSettings, replicas: usize) -> Rules {
+    pub(super) fn rules(&self, settings: &TopicSettings, replicas: usize) -> Rules {
         let min = usize::try_from(settings.min_insync_replicas).unwrap_or(usize::MAX);
         let min_in_sync = min.min(replicas).max(1);
-        Rules { durability: settings.durability, min_in_sync, lag_max: LAG_MAX }
+        Rules { durability: settings.durability, min_in_sync, lag_max: self.around.lag_max }
     }
 
     /// Marks `watch` from now on whenever readers have news, and once at once.
@@ -236,7 +236,7 @@ impl Partition {
         let mut released = Released::default();
         let mut state = self.lock();
         state.log.update_config(log_config(settings));
-        let rules = Partition::rules(settings, state.replication_factor);
+        let rules = self.rules(settings, state.replication_factor);
         if let Role::Leader(leader) = &mut state.role
             && leader.set_rules(rules).is_some()
         {
@@ -298,6 +298,11 @@ impl State {
             Role::Follower(follower) => follower.high_watermark(),
             Role::Idle => self.log.high_watermark().min(self.log.log_end()),
         }
+    }
+
+    /// Whether nothing is wrong with the log; one that was closed in order is sound.
+    pub(super) fn is_sound(&self) -> bool {
+        matches!(self.log.health(), Health::Good | Health::Closed)
     }
 
     /// Whom to ask instead.

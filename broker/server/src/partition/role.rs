@@ -88,7 +88,7 @@ impl Partition {
             Some(id) if id == self.around.broker => match &mut state.role {
                 Role::Leader(leader) if same_leader && same_life => {
                     let mut rules = leader.rules();
-                    rules.min_in_sync = Partition::rules(&settings, duty.replication_factor).min_in_sync;
+                    rules.min_in_sync = self.rules(&settings, duty.replication_factor).min_in_sync;
                     let mut rose = leader.assigned(duty.assignment, now).is_some();
                     rose |= leader.set_rules(rules).is_some();
                     if rose {
@@ -139,7 +139,7 @@ impl Partition {
         // M-02: the epoch begins here, before anything is appended in it.
         state.log.assign_epoch(duty.leader_epoch);
         let settings = self.settings();
-        let rules = Partition::rules(&settings, duty.replication_factor);
+        let rules = self.rules(&settings, duty.replication_factor);
         let sole = duty.assignment.replicas.len() == 1;
         let start = LeaderStart {
             id: self.around.broker,
@@ -177,7 +177,7 @@ impl Partition {
         if state.gone {
             return (Wish::Nothing, false);
         }
-        if *state.log.health() != Health::Good && *state.log.health() != Health::Closed {
+        if !state.is_sound() {
             return (Wish::Resign, false);
         }
         let Role::Leader(leader) = &mut state.role else { return (Wish::Nothing, false) };

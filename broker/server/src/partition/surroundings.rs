@@ -1,7 +1,7 @@
 //! What all partitions of a broker share, and the lease that lets it lead at all.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use highwater_proto::BrokerId;
 use tokio::sync::Notify;
 
 use super::flusher::FlushQueue;
-use super::owner::Partition;
+use super::owner::{LAG_MAX, Partition};
 use super::throttles::Throttles;
 use crate::metrics::Metrics;
 
@@ -21,6 +21,9 @@ pub struct Surroundings {
     pub broker: BrokerId,
     /// Until when it may lead.
     pub lease: Arc<Lease>,
+    /// A follower that was not caught up for so long leaves the in-sync replicas. No shorter than a session: it may have
+    /// led before, not know yet that it was succeeded, and still have a lease (M-60).
+    pub lag_max: Duration,
     /// Whoever looks after in-sync replicas.
     pub attention: Arc<Attention>,
     pub(crate) queue: Arc<FlushQueue>,
@@ -35,7 +38,7 @@ impl Surroundings {
     pub fn by_hand(broker: BrokerId, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Surroundings {
         let (lease, attention) = (Arc::new(Lease::unlimited()), Arc::default());
         let (queue, throttles) = (Arc::default(), Arc::default());
-        Surroundings { broker, lease, attention, queue, clock, metrics, throttles }
+        Surroundings { broker, lease, lag_max: LAG_MAX, attention, queue, clock, metrics, throttles }
     }
 
     /// The next partition that wants a flush, if any.
@@ -51,19 +54,21 @@ impl Surroundings {
 pub struct Lease {
     /// Nanoseconds of the monotonic clock.
     until_ns: AtomicU64,
+    /// Given up for good.
+    given_up: AtomicBool,
 }
 
 impl Lease {
     /// A lease that never ends: there is no controller but this broker.
     #[must_use]
     pub fn unlimited() -> Lease {
-        Lease { until_ns: AtomicU64::new(u64::MAX) }
+        Lease { until_ns: AtomicU64::new(u64::MAX), given_up: AtomicBool::new(false) }
     }
 
     /// A lease that has not begun.
     #[must_use]
     pub fn expired() -> Lease {
-        Lease { until_ns: AtomicU64::new(0) }
+        Lease { until_ns: AtomicU64::new(0), given_up: AtomicBool::new(false) }
     }
 
     /// Sets its end, as a time of the monotonic clock.
@@ -71,10 +76,17 @@ impl Lease {
         self.until_ns.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
     }
 
+    /// Ends it for the rest of this life. A broker that is about to stop does so before it says so: it leaves the in-sync
+    /// sets by saying it, and others lead without it before it hears of that.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
     /// Whether it holds at `now`.
     #[must_use]
     pub fn holds(&self, now: Duration) -> bool {
-        now.as_nanos() < u128::from(self.until_ns.load(Ordering::Acquire))
+        !self.given_up.load(Ordering::Acquire)
+            && now.as_nanos() < u128::from(self.until_ns.load(Ordering::Acquire))
     }
 }
 

@@ -18,7 +18,7 @@ use highwater_proto::record::TimestampType;
 use thiserror::Error;
 
 use super::flusher::Flusher;
-use super::owner::Partition;
+use super::owner::{LAG_MAX, Partition};
 use super::role::Duty;
 use super::surroundings::{Lease, Surroundings};
 use super::throttles::Throttles;
@@ -118,6 +118,7 @@ impl PartitionTable {
             around: Surroundings {
                 broker: config.broker_id,
                 lease: Arc::new(Lease::expired()),
+                lag_max: LAG_MAX.max(config.cluster.session_timeout),
                 attention: Arc::default(),
                 queue: flusher.queue(),
                 clock,
