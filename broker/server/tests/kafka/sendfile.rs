@@ -66,7 +66,7 @@ async fn what_waits_in_a_socket_does_not_change_when_its_segment_is_deleted_and_
     let records = &response.responses[0].partitions[0].records;
     // A batch of the new topic at the same place would be whole as well, with a checksum that is right.
     let found = values(records);
-    assert!(!found.is_empty());
+    assert!(!found.is_empty(), "{:?}", response.responses[0].partitions[0]);
     assert!(found.iter().all(|(_, text)| text.bytes().all(|byte| byte == b'x')), "another topic's records");
 }
 
