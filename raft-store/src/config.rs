@@ -68,7 +68,7 @@ impl RaftConfig {
         self.election_max * 2
     }
 
-    /// How long a heartbeat may take: a follower that answers within this goes on following.
+    /// A connection on which a heartbeat takes longer than this is given up, if openraft waits so long.
     pub(crate) fn heartbeat_timeout(&self) -> Duration {
         self.election_max / 2
     }

@@ -94,8 +94,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        // openraft allows less than a heartbeat's interval. A peer that is short of processor time takes longer, and were it not
-        // waited for, none of its answers would ever count; a disk takes longer still, and all would be sent once more.
+        // openraft allows three quarters of a heartbeat's interval, and stops waiting for a heartbeat itself after the whole of it.
+        // That a peer is short of processor time is no reason to give the connection up, as a timeout of ours would. A disk takes
+        // longer still, and then all would be sent once more.
         let least = if rpc.entries.is_empty() { self.heartbeat_timeout } else { self.append_timeout };
         let timeout = option.soft_ttl().max(least);
         match self.call(RPCTypes::AppendEntries, Request::Append(rpc), timeout).await? {

@@ -63,8 +63,6 @@ pub struct Net {
     cut: Mutex<BTreeSet<u64>>,
     /// How often each node asked for pre-votes.
     pre_votes: Mutex<BTreeMap<u64, u64>>,
-    /// How long each request takes.
-    pub every_takes: Mutex<Duration>,
     /// Requests over 10,000 bytes, and how long each takes.
     pub large: AtomicU64,
     pub large_takes: Mutex<Duration>,
@@ -107,11 +105,7 @@ impl Transport for Wire {
             }
             let node = node.ok_or_else(|| unreachable("down"))?;
             let delay = *self.net.large_takes.lock().unwrap();
-            let every = *self.net.every_takes.lock().unwrap();
             let answered = async {
-                if !every.is_zero() {
-                    tokio::time::sleep(every).await;
-                }
                 if request.len() > 10_000 {
                     self.net.large.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(delay).await;
