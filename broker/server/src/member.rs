@@ -58,22 +58,11 @@ pub(crate) async fn start(
     let (partitions, past) = open(&environment, &config, &store, &identity).await?;
     let peers = Peers::new(Arc::clone(&identity));
     let disk_id = partitions.directory().meta().disk_id.clone();
-    let mut opened = open_raft(&environment, &config).await?;
+    let opened = open_raft(&environment, &config).await?;
     let doorway = Doorway::closed(opened.last_log_index());
     tokio::spawn(peer::serve(listener, Arc::clone(&identity), doorway.clone(), stop.clone()));
-    let own = Own {
-        id: config.broker_id,
-        data_dir: config.data_dir.clone(),
-        disk_id: disk_id.clone(),
-        last_epoch: past.0,
-        log_end: opened.last_log_index(),
-        joins: !config.cluster.join.is_empty(),
-    };
-    let seams = (&*environment.disk, &*environment.clock);
-    let admission = may_start(&own, &config.cluster, &peers, seams, &stop).await?;
-    if let Admission::Late(index) = admission {
-        opened.withhold_votes_until(index);
-    }
+    let known = (disk_id.clone(), past.0);
+    let (opened, admission) = be_admitted(&environment, &config, &peers, opened, known, &stop).await?;
     let raft = opened.start(machine, Arc::new(PeerTransport(Arc::clone(&peers)))).await?;
     if let Some(known) = store.image().cluster() {
         // From here on brokers of another cluster of the same name are refused, and refuse.
@@ -121,6 +110,31 @@ pub(crate) async fn start(
     }
     take_part(&services, clock, life, stop).await?;
     Ok(Member { services })
+}
+
+/// Asks the others whether this broker may start from its directory, which knows this of itself.
+async fn be_admitted(
+    environment: &Environment,
+    config: &BrokerConfig,
+    peers: &Peers,
+    mut opened: OpenedNode,
+    (disk_id, last_epoch): (String, Option<highwater_proto::BrokerEpoch>),
+    stop: &CancellationToken,
+) -> Result<(OpenedNode, Admission), StartError> {
+    let own = Own {
+        id: config.broker_id,
+        data_dir: config.data_dir.clone(),
+        disk_id,
+        last_epoch,
+        log_end: opened.last_log_index(),
+        joins: !config.cluster.join.is_empty(),
+    };
+    let seams = (&*environment.disk, &*environment.clock);
+    let admission = may_start(&own, &config.cluster, peers, seams, stop).await?;
+    if let Admission::Late(index) = admission {
+        opened.withhold_votes_until(index);
+    }
+    Ok((opened, admission))
 }
 
 /// A new node of Raft has its cluster founded, or asks to be told about it. One that came late is told without asking.
