@@ -44,7 +44,7 @@ impl Incoming {
     }
 
     /// Whether this node has yet to learn what it may have confirmed before.
-    fn withholds_votes(&self, raft: &Raft) -> bool {
+    pub(crate) fn withholds_votes(&self, raft: &Raft) -> bool {
         let applied = || raft.metrics().borrow_watched().last_applied.map(|id| id.index);
         self.withheld_until.is_some_and(|index| applied() < Some(index))
     }

@@ -158,6 +158,11 @@ impl RaftNode {
         });
     }
 
+    /// Whether it may not stand yet: it may have forgotten what it confirmed.
+    pub(crate) fn withholds_votes(&self) -> bool {
+        self.incoming.withholds_votes(&self.raft)
+    }
+
     async fn elect_if_alone(&self) -> Result<(), StartError> {
         let id = *self.raft.node_id();
         let alone = move |state: &openraft::RaftState<TypeConfig>| {
@@ -251,6 +256,9 @@ impl RaftNode {
 
     /// Lets this node ask for votes now, unless the others hear of a leader.
     pub async fn trigger_election(&self) {
+        if self.withholds_votes() {
+            return;
+        }
         // A node that has stopped says so in its status.
         let _ = self.raft.trigger().elect(true).await;
     }

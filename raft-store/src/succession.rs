@@ -34,7 +34,7 @@ impl RaftNode {
     /// else leads, or after a few attempts. Nothing happens if `leader` does not lead as far as this node knows.
     pub async fn leader_is_gone(&self, leader: u64) {
         let Some(orphan) = self.orphan(leader) else { return };
-        if self.current().leader != Some(leader) {
+        if self.current().leader != Some(leader) || self.withholds_votes() {
             return;
         }
         let mut pause = FIRST_TURN + TURN * orphan.rank;

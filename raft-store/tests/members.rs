@@ -287,6 +287,8 @@ async fn a_node_that_withholds_its_vote_elects_nobody_before_it_has_caught_up() 
     cluster.machines.insert(2, machine.clone());
     cluster.start_opened(2, empty, machine).await.expect("it listens");
     cluster.start(3).await.expect("it starts");
+    cluster.nodes[&2].leader_is_gone(1).await;
+    cluster.nodes[&2].trigger_election().await;
     cluster.asks_for_votes(3, 4).await;
     assert!(cluster.nodes.values().all(|node| !node.status().borrow().is_leader));
     cluster.start(1).await.expect("it starts");
