@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use highwater_core::metadata::{
-    Batch, ClusterId, Command, Endpoints, Heard, Image, Incarnation, LastStop, METADATA_VERSION,
-    Registration, Sessions,
-};
+use highwater_core::metadata::{Heard, Image, METADATA_VERSION, Sessions, change};
 use highwater_core::replication::{Assignment, Leader, LeaderStart, Progress, Rules};
 use highwater_core::settings::Durability;
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
@@ -48,5 +45,65 @@ pub(super) fn words_of_an_earlier_epoch_count_for_nothing() -> Result<(), String
     match leader.high_watermark() {
         Offset(2) => Ok(()),
         moved => Err(format!("the high watermark moved to {moved} on words of epoch 0, in epoch {epoch}")),
+    }
+}
+
+/// A broker's session lapses, its heartbeat comes while it is being fenced, and it is unfenced before it has heard of that.
+/// No lease may be given until it has: others lead by then.
+///
+/// # Errors
+/// What the controller made of it.
+pub(super) fn no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed() -> Result<(), String> {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let id = BrokerId(1);
+    let at = Duration::from_millis;
+    let mut image = Image::default();
+    let registered = change::BrokerRegistered {
+        broker_id: id.0,
+        epoch: 1,
+        incarnation: vec![0; 16],
+        version: METADATA_VERSION,
+        fenced: true,
+        ..change::BrokerRegistered::default()
+    };
+    apply(&mut image, change::Change::BrokerRegistered(registered))?;
+    set_fenced(&mut image, id, Some(false))?;
+    let known = image.applied();
+    let mut sessions = Sessions::new(&image, TIMEOUT, at(0));
+    let heard = |sessions: &mut Sessions, image: &Image, ms| {
+        image.broker(id).map(|broker| sessions.heard(broker, known, at(ms)))
+    };
+    for ms in [400, 800, 1000] {
+        let _ = sessions.lapsed(&image, at(ms));
+    }
+    if heard(&mut sessions, &image, 1001) == Some(Heard::Alive) {
+        return Err("a lease was renewed while its broker was being fenced".to_owned());
+    }
+    set_fenced(&mut image, id, Some(true))?;
+    let _ = heard(&mut sessions, &image, 1002);
+    set_fenced(&mut image, id, Some(false))?;
+    match heard(&mut sessions, &image, 1003) {
+        Some(Heard::Alive) => {
+            Err("a lease was given to a broker that had not heard of its fencing".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_fenced(image: &mut Image, broker: BrokerId, fenced: Option<bool>) -> Result<(), String> {
+    let changed = change::BrokerChanged { broker_id: broker.0, fenced, ..change::BrokerChanged::default() };
+    apply(image, change::Change::BrokerChanged(changed))
+}
+
+fn apply(image: &mut Image, change: change::Change) -> Result<(), String> {
+    image.apply(image.applied() + 1, &change.into()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_is_wrong_with_the_scenarios_while_no_bug_is_put_back() {
+        assert_eq!(super::words_of_an_earlier_epoch_count_for_nothing(), Ok(()));
+        assert_eq!(super::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed(), Ok(()));
     }
 }

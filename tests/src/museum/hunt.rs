@@ -71,8 +71,12 @@ fn clusters() -> Option<(String, String)> {
 }
 
 fn scenarios() -> Option<(String, String)> {
-    let wrong = directed::words_of_an_earlier_epoch_count_for_nothing().err()?;
-    Some(("scenario, words that come two leaders late".to_owned(), wrong))
+    let late = || directed::words_of_an_earlier_epoch_count_for_nothing().err();
+    let deposed = || directed::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed().err();
+    let wrong = late().map(|wrong| ("words that come two leaders late", wrong));
+    let wrong =
+        wrong.or_else(|| deposed().map(|wrong| ("a broker that does not know that it was deposed", wrong)));
+    wrong.map(|(which, wrong)| (format!("scenario, {which}"), wrong))
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -174,13 +174,18 @@ impl World {
         self.touched(node);
     }
 
-    /// An entry that was decided in an earlier term, and comes after entries of the present one.
+    /// An entry that was decided in an earlier term comes after entries of the present one.
     fn committed_late(&mut self, term: u64) {
         let accepted = self.nodes[self.controller.node].image.accepted();
-        // Had nothing been accepted since, it would have been there when this term began.
-        if let Some(entry) = self.controller.late.remove(&term).filter(|entry| entry.based_on < accepted) {
+        let Some(entry) = self.controller.late.remove(&term) else { return };
+        if entry.based_on < accepted {
             self.metadata.push(entry);
-            self.spread_metadata();
+            return self.spread_metadata();
+        }
+        // Nothing was accepted since: it would have been there when this term began.
+        self.controller.late.insert(term, entry);
+        if !self.over {
+            self.plan_in(LOOK_MS, Event::Committed { term });
         }
     }
 
