@@ -1,3 +1,5 @@
+//! What others remember decides whether a broker may start.
+
 use super::*;
 
 fn own(log_end: Option<u64>, last_epoch: Option<i64>) -> Own {
