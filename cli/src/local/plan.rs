@@ -3,7 +3,10 @@
 //! Every port is known before the first broker starts, since brokers must name each other. A free port is found by binding it
 //! and letting it go; whoever takes it in between makes the start fail, with a message, and nothing worse.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{CliError, CliResult};
@@ -11,6 +14,8 @@ use crate::files;
 
 /// From one broker's ports to the next one's.
 const PORT_STEP: u16 = 10;
+/// Below the ports that Linux gives to outgoing connections, and to whoever binds port 0.
+const QUIET_PORTS: Range<u16> = 20_000..32_000;
 const KAFKA_DEFAULT: &str = "localhost:9092";
 
 /// What the user asked for; the first broker's addresses, from which the others' follow.
@@ -187,10 +192,23 @@ fn is_free(address: SocketAddr) -> bool {
 
 /// Ports that nobody has at the moment. Held together until all are found, so that none is found twice.
 fn free(ip: IpAddr, count: usize) -> CliResult<Vec<SocketAddr>> {
-    let held: Result<Vec<TcpListener>, _> =
-        (0..count).map(|_| TcpListener::bind(SocketAddr::new(ip, 0))).collect();
+    let held: Result<Vec<TcpListener>, _> = (0..count).map(|_| bind_quiet_port(ip)).collect();
     let addresses = held.and_then(|held| held.iter().map(TcpListener::local_addr).collect());
     addresses.map_err(|error| CliError::failed(format!("no free port on {ip}: {error}")))
+}
+
+/// Binds a port that is given to nobody who doesn't ask for it: below those that the system picks from. One that it had picked
+/// could be somebody else's by the time its broker starts.
+fn bind_quiet_port(ip: IpAddr) -> std::io::Result<TcpListener> {
+    const TRIES: u32 = 100;
+    let random = RandomState::new();
+    let span = u64::from(QUIET_PORTS.end - QUIET_PORTS.start);
+    let port = |attempt: u32| {
+        let above = u16::try_from(random.hash_one(attempt) % span).expect("below a span of ports");
+        QUIET_PORTS.start + above
+    };
+    let found = (0..TRIES).find_map(|attempt| TcpListener::bind((ip, port(attempt))).ok());
+    found.map_or_else(|| TcpListener::bind((ip, 0)), Ok)
 }
 
 #[cfg(test)]
