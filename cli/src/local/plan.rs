@@ -3,11 +3,10 @@
 //! Every port is known before the first broker starts, since brokers must name each other. A free port is found by binding it
 //! and letting it go; whoever takes it in between makes the start fail, with a message, and nothing worse.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::exit::{CliError, CliResult};
 use crate::files;
@@ -201,13 +200,16 @@ fn free(ip: IpAddr, count: usize) -> CliResult<Vec<SocketAddr>> {
 /// could be somebody else's by the time its broker starts.
 fn bind_quiet_port(ip: IpAddr) -> std::io::Result<TcpListener> {
     const TRIES: u32 = 100;
-    let random = RandomState::new();
-    let span = u64::from(QUIET_PORTS.end - QUIET_PORTS.start);
-    let port = |attempt: u32| {
-        let above = u16::try_from(random.hash_one(attempt) % span).expect("below a span of ports");
-        QUIET_PORTS.start + above
+    /// A process tries so many before it comes to those of the one that was started after it.
+    const STRIDE: u32 = 97;
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(STRIDE);
+    let span = u32::from(QUIET_PORTS.end - QUIET_PORTS.start);
+    let next = || {
+        let above = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % span;
+        QUIET_PORTS.start + u16::try_from(above).expect("below a span of ports")
     };
-    let found = (0..TRIES).find_map(|attempt| TcpListener::bind((ip, port(attempt))).ok());
+    let found = (0..TRIES).find_map(|_| TcpListener::bind((ip, next())).ok());
     found.map_or_else(|| TcpListener::bind((ip, 0)), Ok)
 }
 
