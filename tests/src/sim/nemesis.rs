@@ -135,11 +135,7 @@ impl World {
                 self.queue_own(Command::ElectLeaders { kind: ElectionKind::Preferred, partitions: None });
                 Some(("all".to_owned(), Undo::Nothing, 1))
             }
-            "clock-jump" => {
-                let jump = i64::try_from(self.random.below(7_200_000)).expect("two hours") - 3_600_000;
-                self.nodes[node].clock.jump_to(self.wall_ms() + jump);
-                Some((format!("{name}, {jump} ms"), Undo::Nothing, 1))
-            }
+            "clock-jump" => Some((format!("{name}, {} ms", self.jump_clock(node)), Undo::Nothing, 1)),
             "disk-full" => {
                 let disk = &self.nodes[node].disk;
                 disk.set_capacity_bytes(disk.used_bytes());
@@ -152,6 +148,13 @@ impl World {
             }),
             other => unreachable!("{other} is not in the list"),
         }
+    }
+
+    /// A wall clock goes up to an hour wrong, by so many milliseconds.
+    fn jump_clock(&self, at: usize) -> i64 {
+        let jump = i64::try_from(self.random.below(7_200_000)).expect("two hours") - 3_600_000;
+        self.nodes[at].clock.jump_to(self.wall_ms() + jump);
+        jump
     }
 
     /// The controller is about to fence somebody when it is succeeded: that must not happen later (M-63).
