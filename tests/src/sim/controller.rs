@@ -34,6 +34,8 @@ pub(super) struct Controller {
     proposed: Option<Proposal>,
     /// When it was last seen to have a majority.
     majority_at: u64,
+    /// What is proposed was made up, and no controller would have decided it: it may come too late, and never in time.
+    pub(super) made_up: bool,
     /// Entries of earlier terms that are committed late.
     late: BTreeMap<u64, Entry>,
 }
@@ -60,6 +62,7 @@ impl Controller {
             sessions: Sessions::new(image, SESSION, Duration::from_millis(now)),
             queue: Vec::new(),
             proposed: None,
+            made_up: false,
             majority_at: now,
             late: BTreeMap::new(),
         }
@@ -272,12 +275,12 @@ impl World {
     /// The controller moves: what it was about to do is lost, or done late.
     pub(super) fn fail_over_to(&mut self, node: usize) {
         let old = &mut self.controller;
-        let (term, proposed) = (old.term, old.proposed.take());
+        let (term, proposed, made_up) = (old.term, old.proposed.take(), old.made_up);
         let mut late = std::mem::take(&mut old.late);
         if let Some(Proposal { entry, .. }) = proposed {
             match self.random.below(3) {
                 // The new leader has it in its log, and commits it with its own first entry.
-                0 => self.metadata.push(entry),
+                0 if !made_up => self.metadata.push(entry),
                 // Its proposer leads again, and only then appends it.
                 1 => {
                     late.insert(term, entry);

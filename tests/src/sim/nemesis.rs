@@ -141,7 +141,7 @@ impl World {
                 disk.set_capacity_bytes(disk.used_bytes());
                 Some((name, Undo::Space(node), lasts_ms))
             }
-            "failed-sync" => self.may_lose(node).then(|| {
+            "failed-sync" => (self.may_lose(node) && !self.wiped).then(|| {
                 let fault = DiskFault { call: Some(CallKind::SyncData), nth: 1, kind: FaultKind::Io };
                 self.nodes[node].disk.inject(fault);
                 (name, Undo::Nothing, 1)
@@ -162,6 +162,7 @@ impl World {
         let image = &self.nodes[self.controller.node].image;
         if let Some(epoch) = image.broker(super::broker::id(at)).map(|broker| broker.epoch) {
             self.queue_own(Command::Fence { broker: super::broker::id(at), epoch });
+            self.controller.made_up = true;
         }
     }
 
@@ -187,6 +188,15 @@ impl World {
         };
         let up = self.nodes.iter().all(|node| node.process.is_some());
         self.nodes[at].process.is_some() && (self.plan.durability == Durability::Fsync || (up && whole()))
+    }
+
+    /// Whether every partition has a replica in sync on another broker: what only one has goes with its disk.
+    fn is_elsewhere(&self, at: usize) -> bool {
+        let image = &self.nodes[self.controller.node].image;
+        (0..self.plan.partitions).all(|number| {
+            let partition = image.partition(partition_id(number));
+            partition.is_some_and(|it| it.isr.iter().any(|id| *id != super::broker::id(at)))
+        })
     }
 
     fn end(&mut self, at: usize, power: bool) -> bool {
@@ -237,7 +247,7 @@ impl World {
 
     /// A broker comes back with an empty disk, once in a run: two lost disks may be two of the two that have a record.
     fn lose_disk(&mut self, at: usize) -> bool {
-        if self.wiped || !self.may_lose(at) {
+        if self.wiped || !self.may_lose(at) || !self.is_elsewhere(at) {
             return false;
         }
         self.wiped = true;
