@@ -14,7 +14,7 @@ mod topics;
 pub use cluster::{BrokerOverview, ClusterOverview, NodeRole};
 pub use delete_records::DeleteRecordsFailure;
 pub use fetch::{FetchAnswer, FetchDemand, FetchFailure, FetchSession, PartitionNews, Position, Records};
-pub use highwater_core::metadata::Mode;
+pub use highwater_core::metadata::{Image, Mode};
 pub use list_offsets::{FoundOffset, ListOffsetsFailure, OffsetQuery};
 pub use looks::{ProducerDetails, Space};
 pub use pending::{BatchOutcome, PendingProduce};

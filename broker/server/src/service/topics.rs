@@ -11,6 +11,7 @@ use highwater_core::settings::TopicSettings;
 use highwater_proto::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::Services;
 use crate::controller::SubmitError;
@@ -72,6 +73,13 @@ impl Services {
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
         self.metadata.image()
+    }
+
+    /// Says when there is newer metadata, by the index in the metadata log that was applied last. [`Services::image`] is at
+    /// least as new as what the receiver shows, so whoever looks again at each change misses no state that lasts.
+    #[must_use]
+    pub fn metadata_applied(&self) -> watch::Receiver<u64> {
+        self.metadata.applied()
     }
 
     /// What tells this cluster from every other one; until one is formed, the name that it will have.
