@@ -1,73 +1,24 @@
 //! The library against three real brokers: leaders stop under load, and the caller hears nothing of it.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests and their helpers")]
+#![expect(clippy::unwrap_used, reason = "tests and their helpers")]
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+#[path = "../../broker/server/tests/support/cluster.rs"]
+mod support;
+
+use std::time::Duration;
 
 use highwater_client::{
     BrokerChange, BrokerId, BrokerState, Client, ClientConfig, ConsumerConfig, Election, ErrorCode, Move,
     NewTopic, NodeRole, Offset, PartitionIndex, Position, Producer, ProducerConfig, Record, TopicDescription,
 };
-use highwater_server::config::ClusterConfig;
-use highwater_server::{Broker, BrokerConfig};
-use tempfile::TempDir;
+use highwater_server::service::Image;
 
-struct Cluster {
-    folder: TempDir,
-    voters: BTreeMap<BrokerId, String>,
-    brokers: BTreeMap<i32, Broker>,
-}
+use support::{Cluster, wait_for};
 
 impl Cluster {
-    async fn start() -> Cluster {
-        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
-        let voters = (1..).map(BrokerId).zip(held.iter().map(address)).collect();
-        drop(held);
-        let folder = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster { folder, voters, brokers: BTreeMap::new() };
-        let [one, two, three] = [1, 2, 3].map(|id| Broker::start(cluster.config(id)));
-        let (one, two, three) = tokio::join!(one, two, three);
-        for (id, broker) in [(1, one), (2, two), (3, three)] {
-            cluster.brokers.insert(id, broker.unwrap());
-        }
-        cluster
-    }
-
-    fn config(&self, id: i32) -> BrokerConfig {
-        let config = BrokerConfig::ephemeral(self.folder.path().join(id.to_string()));
-        let peer = self.voters[&BrokerId(id)].parse().unwrap();
-        let cluster = ClusterConfig { peer, voters: self.voters.clone(), ..config.cluster.clone() };
-        BrokerConfig { broker_id: BrokerId(id), cluster, ..config }
-    }
-
     /// A client that was told of this broker only.
     async fn client_of(&self, id: i32) -> Client {
         let address = self.brokers[&id].grpc_addr().to_string();
         Client::connect(ClientConfig::new([address])).await.unwrap()
-    }
-
-    async fn stop(&mut self, id: i32) {
-        self.brokers.remove(&id).unwrap().stop().await.unwrap();
-    }
-
-    async fn start_again(&mut self, id: i32) {
-        self.brokers.insert(id, Broker::start(self.config(id)).await.unwrap());
-    }
-
-    async fn end(self) {
-        for broker in self.brokers.into_values() {
-            broker.stop().await.unwrap();
-        }
-    }
-}
-
-async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -75,8 +26,8 @@ fn leader_of(topic: &TopicDescription, partition: usize) -> i32 {
     topic.partitions[partition].leader.unwrap().0
 }
 
-fn is_whole(topic: &TopicDescription) -> bool {
-    topic.partitions.iter().all(|partition| partition.in_sync_replicas.len() == 3)
+fn is_whole(image: &Image) -> bool {
+    image.topic_named("t").is_some_and(|topic| topic.partitions.iter().all(|now| now.isr.len() == 3))
 }
 
 /// Sends 0, 1, 2, ... to partition 0 until told to stop, and expects every one to be acknowledged at its own offset.
@@ -101,7 +52,7 @@ async fn write_numbers(producer: Producer, mut stop: tokio::sync::oneshot::Recei
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaders_stop_one_after_the_other_and_every_record_comes_once_and_in_order() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::serving(3).await;
     let client = cluster.client_of(2).await;
     let admin = client.admin();
     admin.create_topic(NewTopic::new("t").partitions(1).replication_factor(3)).await.unwrap();
@@ -131,8 +82,8 @@ async fn leaders_stop_one_after_the_other_and_every_record_comes_once_and_in_ord
         cluster.stop(leader).await;
         wait_for("writes to go on", async || end_of().await > before.advance(100)).await;
         assert_ne!(leader_of(&admin.describe_topic("t").await.unwrap(), 0), leader);
-        cluster.start_again(leader).await;
-        wait_for("all to be in sync", async || is_whole(&admin.describe_topic("t").await.unwrap())).await;
+        cluster.start(leader).await;
+        cluster.all_see("all in sync", is_whole).await;
     }
     stop.send(()).unwrap();
     let written = writer.await.unwrap();
@@ -144,7 +95,7 @@ async fn leaders_stop_one_after_the_other_and_every_record_comes_once_and_in_ord
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_about_partitions_reach_their_leaders_and_the_others_any_broker_that_lives() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::serving(3).await;
     let client = cluster.client_of(1).await;
     let admin = client.admin();
     let created = admin.create_topic(NewTopic::new("t").partitions(3).replication_factor(3)).await.unwrap();
@@ -187,7 +138,7 @@ async fn calls_about_partitions_reach_their_leaders_and_the_others_any_broker_th
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cluster_is_described_and_changed() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::serving(3).await;
     let admin = cluster.client_of(2).await.admin();
     admin.create_topic(NewTopic::new("t").partitions(1).replication_factor(2)).await.unwrap();
     let status = admin.cluster_status().await.unwrap();
@@ -207,30 +158,37 @@ async fn the_cluster_is_described_and_changed() {
     let one = Move { topic: "t".to_owned(), partition: PartitionIndex(0), replicas: Some(wanted.clone()) };
     let moved = admin.reassign(std::slice::from_ref(&one)).await.unwrap();
     assert!(moved[0].result.is_ok(), "{moved:?}");
-    wait_for("the replica to have moved", async || {
-        let now = admin.describe_topic("t").await.unwrap().partitions.remove(0);
-        let ongoing = admin.list_reassignments().await.unwrap();
-        ongoing.is_empty() && now.replicas == wanted && now.in_sync_replicas.len() == 2
-    })
-    .await;
+    cluster
+        .all_see("the replica moved", |image| {
+            let now = &image.topic_named("t").unwrap().partitions[0];
+            !now.is_reassigning() && now.replicas == wanted && now.isr.len() == 2
+        })
+        .await;
+    let now = admin.describe_topic("t").await.unwrap().partitions.remove(0);
+    assert_eq!((now.replicas, now.in_sync_replicas.len()), (wanted, 2));
+    assert!(admin.list_reassignments().await.unwrap().is_empty());
     let back = admin.reassign(&[Move { replicas: None, ..one }]).await.unwrap();
     assert_eq!(back[0].result.as_ref().unwrap_err().code(), Some(ErrorCode::NoReassignmentInProgress));
 
     admin.elect_leaders(Election::Preferred, &[("t".to_owned(), PartitionIndex(0))]).await.unwrap();
-    wait_for("the preferred leader to lead", async || {
-        admin.describe_topic("t").await.unwrap().partitions[0].leader == Some(spare)
-    })
-    .await;
+    cluster
+        .all_see("the preferred leader lead", |image| {
+            image.topic_named("t").unwrap().partitions[0].leader == Some(spare)
+        })
+        .await;
+    assert_eq!(admin.describe_topic("t").await.unwrap().partitions[0].leader, Some(spare));
     let unknown = admin.elect_leaders(Election::Preferred, &[("no".to_owned(), PartitionIndex(0))]).await;
     assert!(unknown.unwrap()[0].result.as_ref().unwrap_err().is_not_found());
 
     admin.change_broker(spare, BrokerChange::Drain).await.unwrap();
-    wait_for("the broker to hold nothing", async || {
-        let status = admin.cluster_status().await.unwrap();
-        let broker = status.brokers.iter().find(|broker| broker.id == spare).unwrap();
-        broker.draining && broker.replicas == 0
-    })
-    .await;
+    cluster
+        .all_see("the broker hold nothing", |image| {
+            image.partitions().all(|(_, _, partition)| !partition.replicas.contains(&spare))
+        })
+        .await;
+    let status = admin.cluster_status().await.unwrap();
+    let broker = status.brokers.iter().find(|broker| broker.id == spare).unwrap();
+    assert_eq!((broker.draining, broker.replicas), (true, 0));
     admin.change_broker(spare, BrokerChange::CancelDrain).await.unwrap();
     let live = admin.change_broker(spare, BrokerChange::Remove).await.unwrap_err();
     assert!(live.code().is_some() && !live.is_retriable(), "a broker that lives is not removed: {live}");

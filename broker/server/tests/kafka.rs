@@ -11,5 +11,7 @@ mod order;
 mod reads;
 #[path = "kafka/sendfile.rs"]
 mod sendfile;
+#[path = "support/cluster.rs"]
+mod support;
 #[path = "kafka/wire.rs"]
 mod wire;

@@ -1,14 +1,8 @@
 //! Three brokers and a client that asks each of them: who leads, where, and what is refused.
-#![expect(clippy::disallowed_methods, reason = "a test")]
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
-
+use highwater_core::metadata::Partition;
 use highwater_proto::record::Compression;
 use highwater_proto::{BrokerId, ErrorCode};
-use highwater_server::config::ClusterConfig;
-use highwater_server::{Broker, BrokerConfig};
 use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
@@ -19,89 +13,45 @@ use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::*;
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::support::{Cluster, wait_for};
 use super::wire::{Wire, batch, name, produce};
 
 /// Three brokers, each with a Kafka listener, two of them on one rack.
-pub struct Cluster {
-    directory: TempDir,
-    voters: BTreeMap<BrokerId, String>,
-    pub brokers: BTreeMap<i32, Broker>,
+async fn on_two_racks() -> Cluster {
+    let mut cluster = Cluster::of(3).on_racks(&["near", "near", "far"]);
+    cluster.start_all().await;
+    cluster
 }
 
 impl Cluster {
-    pub async fn start() -> Cluster {
-        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
-        let voters = (1..).map(BrokerId).zip(held.iter().map(address)).collect();
-        drop(held);
-        let directory = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster { directory, voters, brokers: BTreeMap::new() };
-        let [one, two, three] = [1, 2, 3].map(|id| Broker::start(cluster.config(id)));
-        let (one, two, three) = tokio::join!(one, two, three);
-        cluster.brokers.extend([(1, one.unwrap()), (2, two.unwrap()), (3, three.unwrap())]);
-        cluster
-    }
-
-    fn config(&self, id: i32) -> BrokerConfig {
-        let config = BrokerConfig::ephemeral(self.directory.path().join(id.to_string()));
-        let peer = self.voters[&BrokerId(id)].parse().unwrap();
-        let rack = Some(if id == 3 { "far" } else { "near" }.to_owned());
-        BrokerConfig {
-            broker_id: BrokerId(id),
-            cluster: ClusterConfig { peer, voters: self.voters.clone(), rack, ..config.cluster.clone() },
-            ..config
-        }
-    }
-
-    pub async fn wire(&self, id: i32) -> Wire {
+    async fn wire(&self, id: i32) -> Wire {
         Wire::to(TcpStream::connect(self.brokers[&id].kafka_addrs()[0]).await.unwrap())
     }
 
     /// A topic of one partition, held by these, and known to all brokers.
-    pub async fn create(&self, topic: &str, replicas: &[i32]) {
+    async fn create(&self, topic: &str, replicas: &[i32]) {
         let assignment = CreatableReplicaAssignment::default().with_broker_ids(ids(replicas));
         let wanted = creatable(topic).with_assignments(vec![assignment]);
         let created = create(&mut self.wire(1).await, wanted).await;
         assert_eq!(created.error_code, 0, "{created:?}");
         assert_eq!(i32::from(created.replication_factor), replicas.len() as i32);
-        self.wait_for(topic, "a leader", |partition| partition.leader == Some(BrokerId(replicas[0]))).await;
-    }
-
-    /// Waits until every broker sees partition 0 of the topic as it should be.
-    pub async fn wait_for(
-        &self,
-        topic: &str,
-        what: &str,
-        holds: impl Fn(&highwater_core::metadata::Partition) -> bool,
-    ) {
-        eventually(what, async || {
-            self.brokers.values().all(|broker| {
-                let image = broker.services().image();
-                image.topic_named(topic).is_some_and(|topic| holds(&topic.partitions[0]))
-            })
+        self.all_see_partition(topic, "a leader", |partition| {
+            partition.leader == Some(BrokerId(replicas[0]))
         })
         .await;
     }
 
-    pub async fn stop(mut self) {
-        for (_, broker) in std::mem::take(&mut self.brokers) {
-            broker.stop().await.unwrap();
-        }
+    /// Waits until every broker sees partition 0 of the topic so.
+    async fn all_see_partition(&self, topic: &str, what: &str, holds: impl Fn(&Partition) -> bool) {
+        self.all_see(what, |image| image.topic_named(topic).is_some_and(|topic| holds(&topic.partitions[0])))
+            .await;
     }
 
-    pub async fn stop_one(&mut self, id: i32) {
-        self.brokers.remove(&id).unwrap().stop().await.unwrap();
-    }
-}
-
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited for: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    fn topic_id(&self, topic: &str) -> uuid::Uuid {
+        let image = self.brokers.values().next().unwrap().services().image();
+        uuid::Uuid::from_bytes(image.topic_named(topic).unwrap().id.0)
     }
 }
 
@@ -123,7 +73,7 @@ async fn create(
 }
 
 /// One fetch of partition 0, for as many as 200 ms.
-pub async fn fetch(
+async fn fetch(
     wire: &mut Wire,
     id: uuid::Uuid,
     offset: i64,
@@ -145,16 +95,9 @@ pub async fn fetch(
     (response.responses[0].partitions.remove(0), response)
 }
 
-impl Cluster {
-    pub fn topic_id(&self, topic: &str) -> uuid::Uuid {
-        let image = self.brokers.values().next().unwrap().services().image();
-        uuid::Uuid::from_bytes(image.topic_named(topic).unwrap().id.0)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_the_wrong_broker_is_told_the_leader_and_where_it_is() {
-    let cluster = Cluster::start().await;
+    let cluster = on_two_racks().await;
     cluster.create("t", &[2, 3]).await;
     let leader = cluster.brokers[&2].kafka_addrs()[0];
     for wrong in [1, 3] {
@@ -176,12 +119,12 @@ async fn who_asks_the_wrong_broker_is_told_the_leader_and_where_it_is() {
     assert_eq!(response.node_endpoints[0].port, i32::from(leader.port()));
     let (unknown, _) = fetch(&mut cluster.wire(2).await, cluster.topic_id("t"), 0, 7, "").await;
     assert_eq!(unknown.error_code, ErrorCode::UnknownLeaderEpoch.number());
-    cluster.stop().await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_get_the_replicas_that_were_asked_for_or_the_right_error() {
-    let cluster = Cluster::start().await;
+    let cluster = on_two_racks().await;
     let mut wire = cluster.wire(2).await;
     let created =
         create(&mut wire, creatable("three").with_num_partitions(2).with_replication_factor(3)).await;
@@ -229,16 +172,16 @@ async fn topics_get_the_replicas_that_were_asked_for_or_the_right_error() {
     let image = cluster.brokers[&2].services().image();
     let held: Vec<Vec<i32>> = image.topic_named("by-hand").unwrap().partitions.iter().map(numbers).collect();
     assert_eq!(held, [vec![3, 1], vec![2, 3], vec![1, 2]]);
-    cluster.stop().await;
+    cluster.end().await;
 }
 
-fn numbers(partition: &highwater_core::metadata::Partition) -> Vec<i32> {
+fn numbers(partition: &Partition) -> Vec<i32> {
     partition.replicas.iter().map(|id| id.0).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = on_two_racks().await;
     cluster.create("t", &[1, 2]).await;
     let mut wire = cluster.wire(2).await;
     let moved = |index: i32, to: Option<&[i32]>| {
@@ -262,13 +205,15 @@ async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
         wire.ask(ApiKey::AlterPartitionReassignments, 1, &kept).await;
     let refused = &response.responses[0].partitions[0];
     assert_eq!(refused.error_code, ErrorCode::InvalidReplicationFactor.number());
-    cluster.wait_for("t", "the move to be over", |now| numbers(now) == [3, 2] && !now.is_reassigning()).await;
+    cluster
+        .all_see_partition("t", "the move over", |now| numbers(now) == [3, 2] && !now.is_reassigning())
+        .await;
     let list = ListPartitionReassignmentsRequest::default().with_topics(None);
     let response: ListPartitionReassignmentsResponse =
         wire.ask(ApiKey::ListPartitionReassignments, 0, &list).await;
     assert!(response.topics.is_empty(), "{response:?}");
 
-    cluster.wait_for("t", "broker 3 to be in sync", |now| now.isr.len() == 2).await;
+    cluster.all_see_partition("t", "broker 3 in sync", |now| now.isr.len() == 2).await;
     let elect = |kind, index| {
         let topic = TopicPartitions::default().with_topic(name("t")).with_partitions(vec![index]);
         ElectLeadersRequest::default().with_election_type(kind).with_topic_partitions(Some(vec![topic]))
@@ -276,7 +221,7 @@ async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
     let elected: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(0, 0)).await;
     let code = elected.replica_election_results[0].partition_result[0].error_code;
     assert!([0, ErrorCode::ElectionNotNeeded.number()].contains(&code), "{elected:?}");
-    cluster.wait_for("t", "broker 3 to lead", |now| now.leader == Some(BrokerId(3))).await;
+    cluster.all_see_partition("t", "broker 3 lead", |now| now.leader == Some(BrokerId(3))).await;
     for (kind, index, code) in [
         (0, 0, ErrorCode::ElectionNotNeeded),
         (1, 0, ErrorCode::ElectionNotNeeded),
@@ -289,8 +234,8 @@ async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
     let unknown: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(7, 0)).await;
     assert_eq!(unknown.error_code, ErrorCode::InvalidRequest.number());
 
-    cluster.stop_one(3).await;
-    cluster.wait_for("t", "broker 2 to lead", |now| now.leader == Some(BrokerId(2))).await;
+    cluster.stop(3).await;
+    cluster.all_see_partition("t", "broker 2 lead", |now| now.leader == Some(BrokerId(2))).await;
     let elected: ElectLeadersResponse = wire.ask(ApiKey::ElectLeaders, 2, &elect(0, 0)).await;
     let result = &elected.replica_election_results[0].partition_result[0];
     assert_eq!(result.error_code, ErrorCode::PreferredLeaderNotAvailable.number());
@@ -300,12 +245,12 @@ async fn replicas_move_leaders_are_elected_and_fenced_brokers_are_told_of() {
     let all: DescribeClusterResponse = wire.ask(ApiKey::DescribeCluster, 2, &ask(true)).await;
     let known: Vec<_> = all.brokers.iter().map(|broker| (broker.broker_id.0, broker.is_fenced)).collect();
     assert_eq!(known, [(1, false), (2, false), (3, true)]);
-    cluster.stop().await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_names_its_rack_reads_from_a_replica_in_sync_on_that_rack() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = on_two_racks().await;
     cluster.create("t", &[1, 3]).await;
     let id = cluster.topic_id("t");
     let mut leader = cluster.wire(1).await;
@@ -322,7 +267,7 @@ async fn who_names_its_rack_reads_from_a_replica_in_sync_on_that_rack() {
     let (without, _) = fetch(&mut follower, id, 0, 0, "").await;
     assert_eq!(without.error_code, ErrorCode::NotLeaderOrFollower.number(), "it named no rack");
     assert_eq!(without.current_leader.leader_id.0, 1);
-    eventually("the follower to know what is committed", async || {
+    wait_for("the follower to know what is committed", async || {
         let (read, _) = fetch(&mut follower, id, 0, 0, "far").await;
         assert_eq!((read.error_code, read.preferred_read_replica.0), (0, -1));
         read.high_watermark == 2 && !read.records.unwrap_or_default().is_empty()
@@ -336,21 +281,21 @@ async fn who_names_its_rack_reads_from_a_replica_in_sync_on_that_rack() {
     let (stale, _) = fetch(&mut follower, id, 0, 7, "far").await;
     assert_eq!(stale.error_code, ErrorCode::UnknownLeaderEpoch.number());
 
-    cluster.stop_one(3).await;
-    cluster.wait_for("t", "broker 3 to be out of sync", |now| now.isr == [BrokerId(1)]).await;
+    cluster.stop(3).await;
+    cluster.all_see_partition("t", "broker 3 out of sync", |now| now.isr == [BrokerId(1)]).await;
     let (alone, _) = fetch(&mut leader, id, 0, 0, "far").await;
     assert!(alone.preferred_read_replica.0 == -1 && !alone.records.unwrap().is_empty());
-    cluster.stop().await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_fail_over_epochs_are_fenced_and_the_old_ones_end_where_they_ended() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = on_two_racks().await;
     cluster.create("t", &[2, 3]).await;
     let mut first = cluster.wire(2).await;
     assert_eq!(first.produce("t", 0, batch(Compression::None, &["a", "b", "c"])).await.error_code, 0);
-    cluster.stop_one(2).await;
-    cluster.wait_for("t", "broker 3 to lead", |now| now.leader == Some(BrokerId(3))).await;
+    cluster.stop(2).await;
+    cluster.all_see_partition("t", "broker 3 lead", |now| now.leader == Some(BrokerId(3))).await;
     let epoch = {
         let image = cluster.brokers[&3].services().image();
         image.topic_named("t").unwrap().partitions[0].leader_epoch.0
@@ -374,5 +319,5 @@ async fn after_a_fail_over_epochs_are_fenced_and_the_old_ones_end_where_they_end
         let found = &answer.topics[0].partitions[0];
         assert_eq!((found.error_code, found.leader_epoch, found.end_offset), (0, known, end), "{asked}");
     }
-    cluster.stop().await;
+    cluster.end().await;
 }
