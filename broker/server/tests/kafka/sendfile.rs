@@ -10,11 +10,11 @@ use highwater_client::{Client, ClientConfig, Offset, PartitionIndex};
 use highwater_env::os::{OsClock, OsDisk, OsRandom};
 use highwater_env::{DirEntry, DirectoryLock, Disk, DiskFile, LockError};
 use highwater_proto::record::Compression;
-use highwater_server::{Broker, BrokerConfig, Environment};
+use highwater_server::{Broker, Environment};
 use kafka_protocol::messages::{ApiKey, FetchResponse};
 
 use super::reads::{fetch_all, fetch_some, values};
-use super::wire::{Bench, Wire, batch};
+use super::wire::{Bench, Wire, batch, config};
 
 const SEGMENT_BYTES: &str = "1048576";
 
@@ -135,7 +135,7 @@ async fn a_cold_range_is_brought_into_memory_by_another_thread_than_the_event_lo
         clock: Arc::new(OsClock::new()),
         random: Arc::new(OsRandom),
     };
-    let broker = Broker::start_in(environment, BrokerConfig::ephemeral(directory.path())).await.unwrap();
+    let broker = Broker::start_in(environment, config(directory.path())).await.unwrap();
     let bench = Bench::of(directory, broker);
     bench.create("t", 1, &[("segment.bytes", "16384")]).await;
     let mut wire = bench.wire().await;

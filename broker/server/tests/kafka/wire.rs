@@ -1,6 +1,8 @@
 //! A Kafka client that does exactly what a test says, one frame at a time.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,6 +14,12 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, TopicNam
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// A broker that keeps records however old they are: [`batch`] dates them to 1970.
+pub fn config(data_dir: &Path) -> BrokerConfig {
+    let topic_defaults = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+    BrokerConfig { topic_defaults, ..BrokerConfig::ephemeral(data_dir) }
+}
 
 /// A broker and its directory.
 pub struct Bench {
@@ -26,7 +34,7 @@ impl Bench {
 
     pub async fn with(change: impl FnOnce(&mut BrokerConfig)) -> Bench {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = BrokerConfig::ephemeral(directory.path());
+        let mut config = config(directory.path());
         change(&mut config);
         let broker = Broker::start(config).await.unwrap();
         Bench::of(directory, broker)

@@ -93,7 +93,9 @@ impl Cluster {
             rack: self.racks.get(&id).map(|rack| (*rack).to_owned()),
             ..config.cluster.clone()
         };
-        BrokerConfig { broker_id: BrokerId(id), cluster, ..config }
+        // Tests date their records as they like.
+        let topic_defaults = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+        BrokerConfig { broker_id: BrokerId(id), cluster, topic_defaults, ..config }
     }
 
     /// Starts a broker without waiting for it, and leaves it to the test what becomes of it.
