@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use highwater_proto::BrokerId;
 use highwater_server::service::NodeRole;
-use highwater_server::{Broker, BrokerConfig};
+use highwater_server::{Broker, BrokerConfig, SubmitError};
 
 use support::{Cluster, wait_for};
 
@@ -65,9 +65,11 @@ async fn a_broker_joins_takes_over_and_another_one_leaves_for_good() {
     assert!(refused.contains('4'), "it holds replicas: {refused}");
     fourth.services().add_voter(id).await.unwrap();
     services.remove_broker(BrokerId(3)).await.unwrap();
-    let overview = cluster.brokers[&2].services().cluster_overview().await;
-    let ids: Vec<i32> = overview.brokers.iter().map(|broker| broker.id.0).collect();
-    assert_eq!(ids, [1, 2, 4]);
+    wait_for("broker 2 to know 1, 2 and 4 only", async || {
+        let overview = cluster.brokers[&2].services().cluster_overview().await;
+        overview.brokers.iter().map(|broker| broker.id.0).eq([1, 2, 4])
+    })
+    .await;
     let removed = cluster.brokers.remove(&3).unwrap();
     let _ = removed.stop().await;
     let back = Broker::start(cluster.config(3)).await.unwrap_err().to_string();
@@ -86,8 +88,19 @@ async fn a_broker_joins_takes_over_and_another_one_leaves_for_good() {
 async fn the_controller_can_lose_its_vote_and_get_it_back() {
     let cluster = Cluster::serving(3).await;
     let services = cluster.brokers[&1].services();
-    let controller = services.cluster_overview().await.controller.unwrap();
-    services.remove_voter(controller).await.unwrap();
+    let mut controller = None;
+    // It keeps its vote while the others are too busy to answer it.
+    wait_for("the controller to give its vote away", async || {
+        controller = services.cluster_overview().await.controller;
+        let Some(id) = controller else { return false };
+        match services.remove_voter(id).await {
+            Ok(()) => true,
+            Err(SubmitError::Impossible { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await;
+    let controller = controller.unwrap();
     let role_of = async |id: BrokerId| {
         let overview = cluster.brokers[&1].services().cluster_overview().await;
         let role = overview.brokers.iter().find(|broker| broker.id == id).map(|broker| broker.role);
