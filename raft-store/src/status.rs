@@ -39,6 +39,8 @@ pub struct RaftStatus {
     pub changing_voters: bool,
     /// The entry up to which a snapshot was taken.
     pub snapshot: Option<u64>,
+    /// The last entry of which the log has nothing but the snapshot any more.
+    pub purged: Option<u64>,
     /// Why the node stopped, if it did: it will not go on, and its process should end.
     pub failure: Option<String>,
 }
@@ -76,6 +78,7 @@ impl RaftStatus {
                 .collect(),
             changing_voters: membership.get_joint_config().len() > 1,
             snapshot: metrics.snapshot.map(|id| id.index),
+            purged: metrics.purged.map(|id| id.index),
             failure: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }

@@ -1,22 +1,22 @@
 //! Writers go on while nodes are cut off, lose power and come back: nothing that was acknowledged is lost, and all nodes
 //! hold the same in the end.
-#![expect(clippy::unwrap_used, reason = "a test fails where it goes wrong")]
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{Cluster, Net};
+use tokio::sync::watch;
 
 /// Writes unique keys through whoever leads, and keeps those that were acknowledged.
 async fn write(
     net: Arc<Net>,
     name: usize,
     done: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    acknowledged: Arc<watch::Sender<BTreeSet<String>>>,
 ) {
     let mut number = 0;
     while !done.load(Ordering::Relaxed) {
@@ -25,7 +25,7 @@ async fn write(
         if let Some(leader) = net.leader() {
             let proposal = leader.propose(format!("{key}=1").into_bytes());
             if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_secs(2), proposal).await {
-                acknowledged.lock().unwrap().insert(key);
+                acknowledged.send_if_modified(|keys| keys.insert(key));
             }
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -44,7 +44,7 @@ async fn what_was_acknowledged_outlives_partitions_and_power_cuts() {
     })
     .await;
     let done = Arc::new(AtomicBool::new(false));
-    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    let acknowledged = Arc::new(watch::Sender::new(BTreeSet::new()));
     let mut writers = tokio::task::JoinSet::new();
     for name in 0..4 {
         writers.spawn(write(cluster.net.clone(), name, done.clone(), acknowledged.clone()));
@@ -59,13 +59,11 @@ async fn what_was_acknowledged_outlives_partitions_and_power_cuts() {
             cluster.stop(victim).await;
             cluster.disks[&victim].crash();
         }
-        let before = acknowledged.lock().unwrap().len();
-        let writing = async {
-            while acknowledged.lock().unwrap().len() < before + 40 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(support::PATIENCE, writing).await.expect("two of three go on");
+        let enough = acknowledged.borrow().len() + 40;
+        let mut written = acknowledged.subscribe();
+        let writing = written.wait_for(|keys| keys.len() >= enough);
+        let went_on = tokio::time::timeout(support::PATIENCE, writing).await;
+        assert!(went_on.is_ok_and(|went_on| went_on.is_ok()), "two of three go on");
         if round % 4 < 2 {
             cluster.heal();
         } else {
@@ -76,7 +74,7 @@ async fn what_was_acknowledged_outlives_partitions_and_power_cuts() {
     writers.join_all().await;
     let last = cluster.put("last", "1").await;
     cluster.converge(last).await;
-    let acknowledged = acknowledged.lock().unwrap().clone();
+    let acknowledged = acknowledged.borrow().clone();
     for id in 1..=3 {
         let held = cluster.machines[&id].published.lock().unwrap().1.clone();
         let lost: Vec<_> = acknowledged.iter().filter(|key| !held.contains_key(*key)).collect();

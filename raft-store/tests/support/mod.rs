@@ -16,6 +16,7 @@ use highwater_raft_store::{
     BoxFuture, OpenedNode, RaftConfig, RaftNode, RaftStatus, StartError, StateMachine, Transport,
     TransportError,
 };
+use tokio::sync::watch;
 
 /// No condition takes longer, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,13 +63,19 @@ pub struct Net {
     nodes: Mutex<BTreeMap<u64, RaftNode>>,
     cut: Mutex<BTreeSet<u64>>,
     /// How often each node asked for pre-votes.
-    pre_votes: Mutex<BTreeMap<u64, u64>>,
+    pre_votes: watch::Sender<BTreeMap<u64, u64>>,
+    /// How many pieces of snapshots each node was sent.
+    snapshot_pieces: Mutex<BTreeMap<u64, u64>>,
     /// Requests over 10,000 bytes, and how long each takes.
     pub large: AtomicU64,
     pub large_takes: Mutex<Duration>,
 }
 
 impl Net {
+    pub fn snapshot_pieces_to(&self, id: u64) -> u64 {
+        self.snapshot_pieces.lock().unwrap().get(&id).copied().unwrap_or(0)
+    }
+
     /// A node that says it leads and is ready.
     pub fn leader(&self) -> Option<RaftNode> {
         self.nodes.lock().unwrap().values().find(|node| node.status().borrow().is_leader).cloned()
@@ -91,8 +98,13 @@ impl Transport for Wire {
     ) -> BoxFuture<'_, Result<Bytes, TransportError>> {
         let unreachable = |reason: &str| TransportError::Unreachable { reason: reason.to_owned() };
         const PRE_VOTE: u8 = 3;
-        if request.get(1) == Some(&PRE_VOTE) {
-            *self.net.pre_votes.lock().unwrap().entry(self.from).or_default() += 1;
+        const SNAPSHOT: u8 = 4;
+        match request.get(1) {
+            Some(&PRE_VOTE) => {
+                self.net.pre_votes.send_modify(|asked| *asked.entry(self.from).or_default() += 1);
+            }
+            Some(&SNAPSHOT) => *self.net.snapshot_pieces.lock().unwrap().entry(target).or_default() += 1,
+            _ => {}
         }
         Box::pin(async move {
             let is_cut = || {
@@ -211,14 +223,11 @@ impl Cluster {
 
     /// Waits until a node asked for pre-votes this many times more.
     pub async fn asks_for_votes(&self, id: u64, times: u64) {
-        let asked = || self.net.pre_votes.lock().unwrap().get(&id).copied().unwrap_or(0);
-        let enough = asked() + times;
-        let reached = async {
-            while asked() < enough {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached).await.expect("the node asks for votes");
+        let mut asked = self.net.pre_votes.subscribe();
+        let of = |asked: &BTreeMap<u64, u64>| asked.get(&id).copied().unwrap_or(0);
+        let enough = of(&asked.borrow()) + times;
+        let reached = tokio::time::timeout(PATIENCE, asked.wait_for(|asked| of(asked) >= enough)).await;
+        assert!(reached.is_ok_and(|reached| reached.is_ok()), "node {id} asks for votes");
     }
 
     pub fn heal(&self) {
@@ -227,15 +236,21 @@ impl Cluster {
 
     /// Waits until a node that is not cut off leads and is ready.
     pub async fn leader(&self) -> RaftNode {
+        let cut = self.net.cut.lock().unwrap().clone();
+        let mut leading = tokio::task::JoinSet::new();
+        for (_, node) in self.nodes.iter().filter(|(id, _)| !cut.contains(id)) {
+            let node = node.clone();
+            leading.spawn(async move {
+                let leads = node.status().wait_for(|status| status.is_leader).await.is_ok();
+                leads.then_some(node)
+            });
+        }
         let any = async {
             loop {
-                for (id, node) in &self.nodes {
-                    let is_cut = self.net.cut.lock().unwrap().contains(id);
-                    if !is_cut && node.status().borrow().is_leader {
-                        return node.clone();
-                    }
+                let leads = leading.join_next().await.expect("one of them leads some day");
+                if let Some(node) = leads.expect("waiting does not panic") {
+                    return node;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(PATIENCE, any).await.expect("somebody leads")
