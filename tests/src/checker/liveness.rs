@@ -2,22 +2,9 @@
 
 use super::anomaly::{Anomaly, Findings};
 use super::book::{Book, KeyBook, NemesisRow};
-use crate::history::{Fault, Limits, Outcome, Phase};
+use crate::history::{Fault, Limits, Outcome, Phase, Stall};
 
-/// A time in which sends were tried and none was acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stall {
-    pub(super) from: u64,
-    pub(super) end: u64,
-}
-
-impl Stall {
-    pub(super) fn micros(self) -> u64 {
-        self.end - self.from
-    }
-}
-
-/// Every such time of a partition, in order.
+/// Every time of a partition in which sends were tried and none was acknowledged, in order.
 pub(super) fn stalls(book: &KeyBook) -> Vec<Stall> {
     let mut sends: Vec<_> = book.sends.iter().collect();
     let last = sends.iter().map(|send| send.complete.unwrap_or(send.invoke)).max().unwrap_or(0);

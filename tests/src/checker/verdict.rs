@@ -8,7 +8,7 @@ use super::report::{Report, Verdict};
 use super::{
     aborted, answers, fidelity, liveness, log_start, lost, offsets, order, polls, recency, timestamps,
 };
-use crate::history::{Fault, Header, History, HistoryError, Key, Kind, Op, Outcome, Phase};
+use crate::history::{Fault, Header, History, HistoryError, Key, Kind, Op, Outcome, Phase, Stall};
 
 /// Checks a recorded history.
 ///
@@ -108,7 +108,7 @@ impl Audit {
             fidelity::records_are_what_was_sent(key, found);
             log_start::the_log_start_only_rises(key, &book.polls, found);
             timestamps::lookups_by_time_are_exact(key, found);
-            let worst = liveness::stalls(key).into_iter().map(liveness::Stall::micros).max().unwrap_or(0);
+            let worst = liveness::stalls(key).into_iter().map(Stall::micros).max().unwrap_or(0);
             report.worst_unavailability_us.insert(key.key.to_string(), worst);
         }
         liveness::heals(book, &self.header.limits, found);

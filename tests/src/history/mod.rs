@@ -9,6 +9,7 @@ mod op;
 mod outcome;
 mod reader;
 mod recorder;
+mod stall;
 mod value;
 
 pub use op::{
@@ -17,4 +18,5 @@ pub use op::{
 pub use outcome::{Attempts, Fault, Outcome, outcome_of};
 pub use reader::{History, HistoryError};
 pub use recorder::{Call, Minority, Recorder};
+pub(crate) use stall::Stall;
 pub use value::{Origin, VALUE_BYTES_MIN, Value, ValueError};

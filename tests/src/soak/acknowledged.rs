@@ -1,17 +1,6 @@
 //! When writes were acknowledged, and so for how long none was.
 
-/// A time without an acknowledged write, in microseconds since the start of the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stall {
-    pub(super) from: u64,
-    pub(super) end: u64,
-}
-
-impl Stall {
-    pub(super) fn micros(self) -> u64 {
-        self.end.saturating_sub(self.from)
-    }
-}
+use crate::history::Stall;
 
 /// The times of a partition's acknowledgements, in microseconds since the start of the run, sorted.
 #[derive(Clone, Debug, Default)]
