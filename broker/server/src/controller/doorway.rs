@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::recall::{Judgement, Own, Recollection, judge};
-use super::{Answer, BrokerService, RecallError, Request};
+use super::{Answer, BrokerService, RecallError, Request, small_file};
 use crate::config::ClusterConfig;
 use crate::peer::{Hello, Kind, PeerService, Peers, call_once};
 
@@ -195,14 +195,8 @@ async fn ask_all(broker: BrokerId, cluster: &ClusterConfig, peers: &Peers) -> Ve
 fn read_late(disk: &dyn Disk, data_dir: &Path) -> Result<Option<u64>, DoorError> {
     let path = data_dir.join(LATE_FILE);
     let read = || {
-        if !disk.exists(&path)? {
-            return Ok(None);
-        }
-        let file = disk.open(&path)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0).min(64)];
-        file.read_exact_at(0, &mut bytes)?;
-        let index = String::from_utf8_lossy(&bytes).trim_end().parse();
-        index
+        let Some(line) = small_file::read(disk, &path)? else { return Ok(None) };
+        line.parse()
             .map(Some)
             .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it holds no number"))
     };
@@ -223,17 +217,6 @@ pub(crate) fn forget_late(disk: &dyn Disk, data_dir: &Path) -> Result<(), DoorEr
 }
 
 fn write_late(disk: &dyn Disk, data_dir: &Path, index: u64) -> Result<(), DoorError> {
-    let path = data_dir.join(LATE_FILE);
-    let aside = data_dir.join(format!("{LATE_FILE}.tmp"));
-    let write = || {
-        if disk.exists(&aside)? {
-            disk.remove_file(&aside)?;
-        }
-        let file = disk.create(&aside)?;
-        file.write_at(0, &[std::io::IoSlice::new(format!("{index}\n").as_bytes())])?;
-        file.sync_data()?;
-        disk.rename(&aside, &path)?;
-        disk.sync_dir(data_dir)
-    };
-    write().map_err(|error| DoorError::Disk { path: path.clone(), error })
+    let written = small_file::write(disk, data_dir, LATE_FILE, &index.to_string());
+    written.map_err(|error| DoorError::Disk { path: data_dir.join(LATE_FILE), error })
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decisions::Timing;
 use super::request::Standing;
-use super::{Control, SubmitError};
+use super::{Control, SubmitError, small_file};
 use crate::metadata::MetadataStore;
 use crate::partition::Lease;
 use crate::peer::Identity;
@@ -205,34 +205,15 @@ impl Life {
 /// # Errors
 /// What the disk says; a file that is damaged counts as none.
 pub(crate) fn read_epoch(disk: &dyn Disk, data_dir: &Path) -> std::io::Result<Option<BrokerEpoch>> {
-    let path = data_dir.join(EPOCH_FILE);
-    if !disk.exists(&path)? {
-        return Ok(None);
-    }
-    let file = disk.open(&path)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0).min(64)];
-    file.read_exact_at(0, &mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let Some((epoch, crc)) = text.trim_end().split_once(' ') else { return Ok(None) };
+    let Some(text) = small_file::read(disk, &data_dir.join(EPOCH_FILE))? else { return Ok(None) };
+    let Some((epoch, crc)) = text.split_once(' ') else { return Ok(None) };
     let sound = u32::from_str_radix(crc, 16) == Ok(crc32c::crc32c(epoch.as_bytes()));
     Ok(epoch.parse().ok().filter(|_| sound).map(BrokerEpoch))
 }
 
-/// Keeps the epoch: written aside, synced, renamed, and the name synced.
 fn write_epoch(disk: &dyn Disk, data_dir: &Path, epoch: BrokerEpoch) -> Result<(), LifeFailure> {
-    let path = data_dir.join(EPOCH_FILE);
-    let aside = data_dir.join(format!("{EPOCH_FILE}.tmp"));
     let number = epoch.to_string();
-    let text = format!("{number} {:08x}\n", crc32c::crc32c(number.as_bytes()));
-    let write = || {
-        if disk.exists(&aside)? {
-            disk.remove_file(&aside)?;
-        }
-        let file = disk.create(&aside)?;
-        file.write_at(0, &[std::io::IoSlice::new(text.as_bytes())])?;
-        file.sync_data()?;
-        disk.rename(&aside, &path)?;
-        disk.sync_dir(data_dir)
-    };
-    write().map_err(|error| LifeFailure::Epoch { path: path.clone(), error })
+    let line = format!("{number} {:08x}", crc32c::crc32c(number.as_bytes()));
+    let written = small_file::write(disk, data_dir, EPOCH_FILE, &line);
+    written.map_err(|error| LifeFailure::Epoch { path: data_dir.join(EPOCH_FILE), error })
 }

@@ -22,6 +22,7 @@ pub(crate) mod life;
 mod recall;
 mod request;
 mod service;
+mod small_file;
 mod transport;
 
 pub(crate) use control::Control;
