@@ -63,6 +63,7 @@ bugs! {
     LeaseIgnored = "M-60", "A leader that the controller has not heard of goes on.";
     HeardTooLate = "M-60", "A heartbeat renews a lease while its broker is being fenced.";
     DeposedUnaware = "M-60", "A lease is renewed for a broker that has not heard that others lead what it led.";
+    LeavesUnheard = "M-60", "A reassignment takes a leader away before it is known to follow another one.";
     ZombieDecides = "M-63", "A decision of an earlier controller takes effect late.";
     TornTailIsRot = "M-20", "A torn tail is taken for rot: the replica puts itself out of service.";
     FlushWithoutSync = "M-21", "The flushed end is moved without waiting for the device.";

@@ -27,6 +27,7 @@ fn assignment(meta: &Meta) -> Assignment {
     Assignment {
         replicas: meta.replicas(),
         isr: meta.isr().to_vec(),
+        leaving: Vec::new(),
         partition_epoch: meta.partition_epoch(),
         recovering: meta.recovering(),
     }

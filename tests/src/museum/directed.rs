@@ -1,12 +1,18 @@
-//! Scenarios for what neither walks nor clusters come across, or too seldom: words that come two leaders late, and a
-//! heartbeat that comes while its broker is being fenced.
+//! Scenarios for what neither walks nor clusters come across, or too seldom: words that come two leaders late, a
+//! heartbeat that comes while its broker is being fenced, and a partition that moves away from its leader.
 
 use std::time::Duration;
 
-use highwater_core::metadata::{Heard, Image, METADATA_VERSION, Sessions, change};
+use highwater_core::metadata::isr::alter_partitions;
+use highwater_core::metadata::reassign::reassign;
+use highwater_core::metadata::{
+    AlterPartition, Heard, Image, METADATA_VERSION, PartitionState, Reassignment, Sessions, change,
+};
 use highwater_core::replication::{Assignment, Leader, LeaderStart, Progress, Rules};
 use highwater_core::settings::Durability;
-use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
+use highwater_proto::{
+    BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, TopicId, TopicPartition,
+};
 
 /// A broker leads, is succeeded, and leads again; what followers had said the first time arrives the second time, when
 /// their logs have been cut since.
@@ -26,6 +32,7 @@ pub(super) fn words_of_an_earlier_epoch_count_for_nothing() -> Result<(), String
         assignment: Assignment {
             isr: replicas.clone(),
             replicas,
+            leaving: Vec::new(),
             partition_epoch: PartitionEpoch(3),
             recovering: false,
         },
@@ -58,16 +65,7 @@ pub(super) fn no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_depos
     let id = BrokerId(1);
     let at = Duration::from_millis;
     let mut image = Image::default();
-    let registered = change::BrokerRegistered {
-        broker_id: id.0,
-        epoch: 1,
-        incarnation: vec![0; 16],
-        version: METADATA_VERSION,
-        fenced: true,
-        ..change::BrokerRegistered::default()
-    };
-    apply(&mut image, change::Change::BrokerRegistered(registered))?;
-    set_fenced(&mut image, id, Some(false))?;
+    join(&mut image, id)?;
     let known = image.applied();
     let mut sessions = Sessions::new(&image, TIMEOUT, at(0));
     let heard = |sessions: &mut Sessions, image: &Image, ms| {
@@ -90,6 +88,64 @@ pub(super) fn no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_depos
     }
 }
 
+/// A partition moves away from its leader. While the new one has not heard of the old one it must not be able to commit
+/// anything without it: by its lease the old one answers readers.
+///
+/// # Errors
+/// What the controller made of it.
+pub(super) fn a_leader_that_goes_is_counted_until_another_one_has_heard_of_it() -> Result<(), String> {
+    let mut image = Image::default();
+    for id in 1..=3 {
+        join(&mut image, BrokerId(id))?;
+    }
+    let topic = TopicId([7; 16]);
+    let partition = TopicPartition::new(topic, PartitionIndex(0));
+    let (replicas, isr) = (vec![1, 2], vec![1, 2]);
+    let created = change::TopicCreated {
+        topic_id: topic.0.to_vec(),
+        name: "t".to_owned(),
+        partitions: 1,
+        assignments: vec![PartitionState { replicas, isr, leader: Some(1), ..PartitionState::default() }],
+        ..change::TopicCreated::default()
+    };
+    apply(&mut image, change::Change::TopicCreated(created))?;
+    let wanted = Reassignment { partition, replicas: Some(vec![BrokerId(2), BrokerId(3)]) };
+    for record in reassign(&image.clone(), &[wanted]).0 {
+        image.apply(image.applied() + 1, &record).map_err(|error| error.to_string())?;
+    }
+    let known = image.partition(partition).cloned().unwrap_or_default();
+    let epoch = |id: i32| image.broker(BrokerId(id)).map_or(BrokerEpoch::UNKNOWN, |broker| broker.epoch);
+    let change = AlterPartition {
+        partition,
+        leader_epoch: known.leader_epoch,
+        partition_epoch: known.partition_epoch,
+        isr: (1..=3).map(|id| (BrokerId(id), epoch(id))).collect(),
+        recovered: false,
+    };
+    let decided = alter_partitions(&image, BrokerId(1), epoch(1), &[change]);
+    for record in decided.map_err(|error| error.to_string())?.0 {
+        image.apply(image.applied() + 1, &record).map_err(|error| error.to_string())?;
+    }
+    let now = image.partition(partition).cloned().unwrap_or_default();
+    if now.leader == Some(BrokerId(2)) && now.isr.contains(&BrokerId(1)) {
+        return Ok(());
+    }
+    Err(format!("whoever led is not counted any more, and does not know it yet: {now:?}"))
+}
+
+fn join(image: &mut Image, id: BrokerId) -> Result<(), String> {
+    let registered = change::BrokerRegistered {
+        broker_id: id.0,
+        epoch: 1,
+        incarnation: vec![0; 16],
+        version: METADATA_VERSION,
+        fenced: true,
+        ..change::BrokerRegistered::default()
+    };
+    apply(image, change::Change::BrokerRegistered(registered))?;
+    set_fenced(image, id, Some(false))
+}
+
 fn set_fenced(image: &mut Image, broker: BrokerId, fenced: Option<bool>) -> Result<(), String> {
     let changed = change::BrokerChanged { broker_id: broker.0, fenced, ..change::BrokerChanged::default() };
     apply(image, change::Change::BrokerChanged(changed))
@@ -104,6 +160,7 @@ mod tests {
     #[test]
     fn nothing_is_wrong_with_the_scenarios_while_no_bug_is_put_back() {
         assert_eq!(super::words_of_an_earlier_epoch_count_for_nothing(), Ok(()));
+        assert_eq!(super::a_leader_that_goes_is_counted_until_another_one_has_heard_of_it(), Ok(()));
         assert_eq!(super::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed(), Ok(()));
     }
 }

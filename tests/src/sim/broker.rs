@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use highwater_core::metadata::{
     AlterPartition, AlterPartitionError, Command, Endpoints, Image, Incarnation, LastStop, METADATA_VERSION,
-    Outcome, Refusal, Registration,
+    Outcome, Refusal, Registration, Topic,
 };
 use highwater_core::replication::ProposalOutcome;
 use highwater_core::settings::TopicSettings;
@@ -270,10 +270,12 @@ impl World {
         let mut follows = Vec::new();
         for (number, partition) in process.partitions.iter().enumerate() {
             let Some(state) = node.image.partition(partition.id()) else { continue };
+            let min_insync_replicas = node.image.topic(TOPIC).map_or(1, Topic::min_insync_replicas);
+            partition.assign(Duty::of(state, min_insync_replicas, (id(at), life)));
             if !state.replicas.contains(&id(at)) {
+                // It leads no more, and nobody waits for it. Its log stays, so that an old one comes back some day.
                 continue;
             }
-            partition.assign(Duty::of(state, id(at), life));
             if let Some(leader) = state.leader.filter(|leader| *leader != id(at)) {
                 follows.push((self::node(leader), number));
             }

@@ -5,8 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use highwater_core::metadata::{
-    Applied, Batch, ClusterId, Command, Context, Entry, Heard, Image, Mode, NewTopic, Outcome, Refusal,
-    Sessions,
+    Batch, ClusterId, Command, Context, Entry, Heard, Image, Mode, NewTopic, Outcome, Refusal, Sessions,
 };
 use highwater_core::settings::Durability;
 use highwater_proto::BrokerEpoch;
@@ -168,7 +167,6 @@ impl World {
         if self.nodes[node].image.accepted() > accepted {
             self.answer(proposal.answers);
         } else {
-            debug_assert!(!matches!(Applied::Accepted, Applied::Before));
             self.stale_entries += 1;
         }
         self.spread_metadata();

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use highwater_core::metadata::{Command, ElectionKind};
+use highwater_core::metadata::{Command, ElectionKind, Reassignment};
 use highwater_core::settings::Durability;
 use highwater_env::sim::{CallKind, Fault as DiskFault, FaultKind, SimDisk};
+use highwater_proto::BrokerId;
 
 use super::broker::partition_id;
 use super::events::{Event, Why};
@@ -46,6 +47,7 @@ const CLASSES: &[(&str, u64)] = &[
     ("slow-link", 3),
     ("controller-fail-over", 3),
     ("preferred-election", 2),
+    ("reassignment", 3),
     ("clock-jump", 2),
     ("disk-full", 2),
     ("failed-sync", 2),
@@ -135,6 +137,7 @@ impl World {
                 self.queue_own(Command::ElectLeaders { kind: ElectionKind::Preferred, partitions: None });
                 Some(("all".to_owned(), Undo::Nothing, 1))
             }
+            "reassignment" => Some((self.reassign(), Undo::Nothing, 1)),
             "clock-jump" => Some((format!("{name}, {} ms", self.jump_clock(node)), Undo::Nothing, 1)),
             "disk-full" => {
                 let disk = &self.nodes[node].disk;
@@ -148,6 +151,24 @@ impl World {
             }),
             other => unreachable!("{other} is not in the list"),
         }
+    }
+
+    /// A partition moves to other brokers, or back, or to two, or to three again.
+    fn reassign(&mut self) -> String {
+        let partitions = u64::from(self.plan.partitions.cast_unsigned());
+        let number = i32::try_from(self.random.below(partitions)).expect("one of them");
+        let mut brokers: Vec<BrokerId> = (0..self.nodes.len()).map(super::broker::id).collect();
+        // Two that acknowledge from memory are no promise: one may lose its disk while the other is down.
+        let fewer = self.random.below(4) == 0 && self.plan.durability == Durability::Fsync;
+        let count = if fewer { 2 } else { 3 };
+        let replicas = (0..count).map(|_| {
+            let at = self.random.below(brokers.len() as u64);
+            brokers.swap_remove(usize::try_from(at).expect("an index"))
+        });
+        let wanted = Reassignment { partition: partition_id(number), replicas: Some(replicas.collect()) };
+        let what = format!("partition {number} to {:?}", wanted.replicas);
+        self.queue_own(Command::Reassign { partitions: vec![wanted] });
+        what
     }
 
     /// A wall clock goes up to an hour wrong, by so many milliseconds.

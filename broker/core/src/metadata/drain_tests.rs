@@ -1,7 +1,8 @@
 //! Brokers that leave for good.
 
 use super::super::testing::{
-    alter, ask, at, cluster, epoch_of, fence, first, ids, register, registration, run, state, topic, unfence,
+    alter, ask, at, cluster, epoch_of, fence, first, ids, let_go, register, registration, run, state, topic,
+    unfence,
 };
 use super::super::{Command, Refusal, RegistrationError};
 use super::*;
@@ -25,12 +26,21 @@ fn a_drained_broker_ends_with_nothing_and_is_removed_and_its_id_is_never_used_ag
     let text = refused(&mut image, Command::RemoveBroker { broker: ONE });
     assert_eq!(text, "broker 1 still holds 2 replica(s); drain it first");
     let change = alter(&image, &[1, 2, 3, 4]);
-    assert!(ask(&mut image, change.clone()).is_err(), "1 led, and leads no more");
-    let third =
-        super::super::AlterPartition { partition: at(2), partition_epoch: first_epoch(&image, 2), ..change };
-    let third = super::super::AlterPartition { leader_epoch: highwater_proto::LeaderEpoch(0), ..third };
-    let epoch = epoch_of(&image, 2);
-    run(&mut image, &Command::AlterPartition { broker: BrokerId(2), epoch, changes: vec![third] }).unwrap();
+    assert!(ask(&mut image, change).is_err(), "1 led, and leads no more");
+    let_go(&mut image);
+    // Of the third partition 2 is the leader all the time.
+    for isr in [&[1, 2, 3, 4][..], &[2, 3, 4]] {
+        let third = image.partition(at(2)).expect("it is there").clone();
+        let change = super::super::AlterPartition {
+            partition: at(2),
+            leader_epoch: third.leader_epoch,
+            partition_epoch: third.partition_epoch,
+            ..alter(&image, isr)
+        };
+        let epoch = epoch_of(&image, 2);
+        let command = Command::AlterPartition { broker: BrokerId(2), epoch, changes: vec![change] };
+        run(&mut image, &command).unwrap();
+    }
     assert_eq!(replicas_of(&image, ONE), 0);
     assert_eq!(state(&image).1, [2, 3, 4]);
     assert_eq!(run(&mut image, &Command::RemoveBroker { broker: ONE }), Ok(Outcome::Done));
@@ -43,10 +53,6 @@ fn a_drained_broker_ends_with_nothing_and_is_removed_and_its_id_is_never_used_ag
         refused(&mut image, Command::RemoveBroker { broker: BrokerId(9) }),
         "broker 9 is not registered"
     );
-}
-
-fn first_epoch(image: &Image, partition: i32) -> highwater_proto::PartitionEpoch {
-    image.partition(at(partition)).expect("it is there").partition_epoch
 }
 
 #[test]

@@ -119,11 +119,11 @@ fn a_partition_that_is_gone_is_unknown() {
 }
 
 #[test]
-fn a_leader_that_completes_the_reassignment_away_from_itself_hears_that_it_leads_no_more() {
+fn a_leader_with_which_everybody_is_in_sync_whom_a_reassignment_adds_hears_that_it_leads_no_more() {
     let mut image = three();
     let partitions = vec![Reassignment { partition: at(0), replicas: Some(ids(&[2, 3, 4])) }];
     run(&mut image, &Command::Reassign { partitions }).unwrap();
     let change = alter(&image, &[1, 2, 3, 4]);
     assert_eq!(ask(&mut image, change), Err(AlterPartitionError::NewLeaderElected));
-    assert_eq!(state(&image), (Some(2), vec![2, 3, 4], vec![], vec![]));
+    assert_eq!(state(&image), (Some(2), vec![1, 2, 3, 4], vec![], vec![]));
 }

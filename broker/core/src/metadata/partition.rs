@@ -67,6 +67,22 @@ impl Partition {
         without(&self.replicas, &self.removing)
     }
 
+    /// Whether the reassignment under way, if any, has what it needs: everybody it adds is in sync, and so are enough of
+    /// those that stay that taking the others away loses nothing and stops nobody.
+    #[must_use]
+    pub fn can_complete(&self, min_insync_replicas: usize) -> bool {
+        let target = self.target_replicas();
+        let staying = target.iter().filter(|id| self.isr.contains(id)).count();
+        let added = self.adding.iter().all(|id| self.isr.contains(id));
+        added && staying >= min_insync_replicas.min(target.len()).max(1)
+    }
+
+    /// The replicas that nothing but a place among the in-sync ones keeps here: their leader lets them go.
+    #[must_use]
+    pub fn leaving(&self, min_insync_replicas: usize) -> &[BrokerId] {
+        if self.can_complete(min_insync_replicas) { &self.removing } else { &[] }
+    }
+
     /// Who should lead, if it is in sync.
     #[must_use]
     pub fn preferred_leader(&self) -> Option<BrokerId> {

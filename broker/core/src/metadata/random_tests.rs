@@ -86,6 +86,7 @@ impl World {
         let after = self.batch.image().clone();
         assert_eq!(after.check_invariants(), Ok(()), "after {command:?}");
         check_epochs(&before, &after);
+        check_departures(&before, &after, &command);
         self.follow_data(&before, &after, &command, &answer);
         for (id, _, partition) in after.partitions() {
             let holders = &self.holders[&id];
@@ -384,19 +385,22 @@ impl World {
         }
     }
 
-    /// Every leader takes everybody into its in-sync set.
+    /// Every leader takes everybody into its in-sync set, but for those whom a reassignment takes away.
     fn catch_up(&mut self) {
         let partitions: Vec<TopicPartition> = self.batch.image().partitions().map(|(id, ..)| id).collect();
         for partition in partitions {
             let image = self.batch.image();
             let state = image.partition(partition).expect("it is there").clone();
+            let topic = image.topic(partition.topic).expect("and so is its topic");
+            let leaving = state.leaving(topic.min_insync_replicas());
+            let staying = state.replicas.iter().filter(|id| !leaving.contains(id));
             let broker = state.leader.expect("somebody leads now");
             let epoch = |id: &BrokerId| image.broker(*id).expect("it is registered").epoch;
             let change = AlterPartition {
                 partition,
                 leader_epoch: state.leader_epoch,
                 partition_epoch: state.partition_epoch,
-                isr: state.replicas.iter().map(|id| (*id, epoch(id))).collect(),
+                isr: staying.map(|id| (*id, epoch(id))).collect(),
                 recovered: true,
             };
             let command = Command::AlterPartition { broker, epoch: epoch(&broker), changes: vec![change] };
@@ -411,7 +415,7 @@ impl World {
         if self.decide(Command::Drain { broker }).is_err() {
             return;
         }
-        for _ in 0..2 {
+        for _ in 0..3 {
             self.catch_up();
         }
         let image = self.batch.image().clone();
@@ -428,6 +432,26 @@ impl World {
 fn is_new_leader(before: &Image, after: &Image, id: TopicPartition) -> bool {
     let epoch = |image: &Image| image.partition(id).map(|partition| partition.leader_epoch);
     epoch(before) != epoch(after)
+}
+
+/// Only whoever is gone, says itself that it lost something, or is let go by its leader leaves an in-sync set: anybody else
+/// may lead, as far as it knows (M-60).
+fn check_departures(before: &Image, after: &Image, command: &Command) {
+    for (id, _, is) in after.partitions() {
+        let Some(was) = before.partition(id) else { continue };
+        for gone in was.isr.iter().filter(|id| !is.isr.contains(id) && after.is_active(**id)) {
+            let let_go = match command {
+                Command::AlterPartition { broker, changes, .. } => {
+                    let mine = changes.iter().find(|change| change.partition == id);
+                    was.leader == Some(*broker)
+                        && mine.is_some_and(|change| change.isr.iter().all(|(member, _)| member != gone))
+                }
+                Command::ReportUnclean { broker, .. } => broker == gone,
+                _ => false,
+            };
+            assert!(let_go, "{gone} left {was:?} after {command:?}");
+        }
+    }
 }
 
 fn check_epochs(before: &Image, after: &Image) {

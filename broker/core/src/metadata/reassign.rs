@@ -1,5 +1,5 @@
-//! Replicas moved from brokers to brokers (KIP-455): new ones are added, catch up, and only then the old ones go. The
-//! completion follows from the in-sync set, in `transition`.
+//! Replicas moved from brokers to brokers (KIP-455): new ones are added, catch up, and only then the old ones go: first
+//! out of the in-sync set, when the leader lets them, and then out of the replicas. All that is in `transition`.
 
 use highwater_proto::{BrokerId, TopicPartition};
 
@@ -63,17 +63,14 @@ fn take_back(image: &Image, id: TopicPartition) -> Decided {
     if !partition.is_reassigning() {
         return Err(ReassignError::NoneUnderWay);
     }
-    let mut draft = Draft::of(partition);
-    let added = std::mem::take(&mut draft.wanted.adding);
-    let wanted = &mut draft.wanted;
-    wanted.removing.clear();
-    for list in [&mut wanted.replicas, &mut wanted.isr, &mut wanted.elr, &mut wanted.last_known_elr] {
-        list.retain(|id| !added.contains(id));
-    }
-    let counted = |partition: &Partition| !partition.isr.is_empty() || !partition.elr.is_empty();
-    if wanted.replicas.is_empty() || (counted(partition) && !counted(wanted)) {
+    let original = without(&partition.replicas, &partition.adding);
+    let counted: Vec<BrokerId> = [&partition.isr[..], &partition.elr[..]].concat();
+    let lost = !counted.is_empty() && !counted.iter().any(|id| original.contains(id));
+    if original.is_empty() || lost {
         return Err(ReassignError::CannotTakeBack);
     }
+    let mut draft = Draft::of(partition);
+    aim(&mut draft.wanted, &original);
     decided(image, id, partition, draft)
 }
 

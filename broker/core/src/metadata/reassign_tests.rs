@@ -1,7 +1,7 @@
 //! Replicas on the move.
 
 use super::super::testing::{
-    alter, ask, at, cluster, come_back, fence, first, ids, run, state, topic, unfence,
+    alter, ask, at, cluster, come_back, fence, first, ids, let_go, run, state, topic, unfence,
 };
 use super::super::{Command, Registration};
 use super::*;
@@ -36,9 +36,36 @@ fn new_replicas_are_added_and_the_old_ones_stay_until_the_new_ones_are_in_sync()
     in_sync(&mut image, &[1, 2, 3, 4]);
     assert!(first(&image).is_reassigning(), "5 is not in sync yet");
     in_sync(&mut image, &[1, 2, 3, 4, 5]);
+    let_go(&mut image);
     let moved = first(&image);
     assert_eq!((moved.replicas, moved.leader), (ids(&[4, 2, 5]), Some(BrokerId(4))));
     assert_eq!(state(&image).1, [2, 4, 5]);
+}
+
+/// For as long as its lease holds a leader that was taken away at once would show readers what is old by then (M-60).
+#[test]
+fn a_leader_that_goes_stays_in_sync_until_the_next_one_lets_it_go() {
+    let mut image = three();
+    moves(&mut image, Some(&[4, 2, 5])).unwrap();
+    in_sync(&mut image, &[1, 2, 3, 4, 5]);
+    let handed = first(&image);
+    assert_eq!((handed.leader, handed.isr), (Some(BrokerId(4)), ids(&[1, 2, 3, 4, 5])));
+    assert_eq!(handed.replicas, ids(&[4, 2, 5, 1, 3]));
+    // What happens to others meanwhile does not end it, and one that is fenced has no lease any more.
+    fence(&mut image, 3);
+    assert!(first(&image).is_reassigning() && first(&image).isr.contains(&BrokerId(1)));
+    fence(&mut image, 1);
+    assert_eq!((first(&image).replicas, first(&image).is_reassigning()), (ids(&[4, 2, 5]), false));
+}
+
+#[test]
+fn a_new_leader_that_dies_before_it_let_anybody_go_is_followed_by_one_that_stays() {
+    let mut image = three();
+    moves(&mut image, Some(&[4, 2])).unwrap();
+    in_sync(&mut image, &[1, 2, 3, 4]);
+    fence(&mut image, 4);
+    assert_eq!((first(&image).leader, first(&image).is_reassigning()), (Some(BrokerId(2)), true));
+    assert_eq!(state(&image).1, [1, 2, 3], "4 is not in sync, so nobody may go");
 }
 
 #[test]
@@ -47,15 +74,18 @@ fn a_leader_that_loses_a_replica_begins_a_new_epoch() {
     moves(&mut image, Some(&[1, 2, 4])).unwrap();
     let before = first(&image).leader_epoch;
     in_sync(&mut image, &[1, 2, 3, 4]);
+    let_go(&mut image);
     let after = first(&image);
     assert_eq!((after.replicas, after.leader), (ids(&[1, 2, 4]), Some(BrokerId(1))));
     assert!(after.leader_epoch > before, "what it knew of 3 is void");
 }
 
 #[test]
-fn replicas_that_only_go_or_change_places_do_so_at_once() {
+fn replicas_that_only_go_wait_for_their_leader_and_those_that_change_places_for_nobody() {
     let mut image = three();
-    assert_eq!(moves(&mut image, Some(&[2, 1])).unwrap().replicas, ids(&[2, 1]));
+    assert_eq!(moves(&mut image, Some(&[2, 1])).unwrap().replicas, ids(&[2, 1, 3]));
+    let_go(&mut image);
+    assert_eq!(first(&image).replicas, ids(&[2, 1]));
     let swapped = moves(&mut image, Some(&[1, 2])).unwrap();
     assert_eq!((swapped.replicas, swapped.leader), (ids(&[1, 2]), Some(BrokerId(1))));
 }
@@ -68,6 +98,7 @@ fn no_replica_goes_while_too_few_of_those_that_stay_are_in_sync() {
     assert!(waiting.is_reassigning(), "2 is not in sync, and two must be");
     unfence(&mut image, 2);
     in_sync(&mut image, &[1, 2, 3]);
+    let_go(&mut image);
     assert_eq!(first(&image).replicas, ids(&[1, 2]));
 }
 
@@ -77,6 +108,7 @@ fn a_dead_replica_that_stays_does_not_hold_the_others_up() {
     fence(&mut image, 2);
     moves(&mut image, Some(&[1, 2, 4])).unwrap();
     in_sync(&mut image, &[1, 3, 4]);
+    let_go(&mut image);
     assert_eq!(first(&image).replicas, ids(&[1, 2, 4]));
     assert_eq!(state(&image).1, [1, 4]);
 }
@@ -99,6 +131,7 @@ fn a_reassignment_is_changed_and_those_that_do_not_count_yet_are_dropped() {
     assert_eq!((changed.replicas, changed.adding), (ids(&[1, 2, 5, 3]), ids(&[5])));
     assert_eq!(changed.removing, ids(&[3]));
     in_sync(&mut image, &[1, 2, 3, 5]);
+    let_go(&mut image);
     assert_eq!(first(&image).replicas, ids(&[1, 2, 5]));
 }
 
@@ -111,6 +144,7 @@ fn one_that_counts_already_goes_only_with_the_others() {
     assert_eq!((changed.adding, changed.removing), (ids(&[5]), ids(&[4, 2, 3])));
     assert_eq!(state(&image).1, [1, 2, 3, 4]);
     in_sync(&mut image, &[1, 2, 3, 4, 5]);
+    let_go(&mut image);
     assert_eq!(first(&image).replicas, ids(&[5, 1]));
 }
 
@@ -121,6 +155,8 @@ fn a_reassignment_is_taken_back() {
     moves(&mut image, Some(&[4, 5, 1])).unwrap();
     in_sync(&mut image, &[1, 2, 4]);
     moves(&mut image, None).unwrap();
+    assert_eq!(state(&image).1, [1, 2, 4], "4 counts already, and goes like any other");
+    let_go(&mut image);
     let back = first(&image);
     let mut replicas = back.replicas.clone();
     replicas.sort_unstable();

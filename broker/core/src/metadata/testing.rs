@@ -146,6 +146,16 @@ pub(crate) fn ask(image: &mut Image, change: AlterPartition) -> Result<Partition
     }
 }
 
+/// The leader of partition 0 has heard everybody, and lets go whoever is only in sync any more.
+pub(crate) fn let_go(image: &mut Image) {
+    let partition = first(image);
+    let min_insync_replicas = image.topic(at(0).topic).expect("it is there").min_insync_replicas();
+    let leaving = partition.leaving(min_insync_replicas);
+    let staying: Vec<i32> = partition.isr.iter().filter(|id| !leaving.contains(id)).map(|id| id.0).collect();
+    let change = alter(image, &staying);
+    let _ = ask(image, change);
+}
+
 /// What a broker says that comes back with its disk after a clean stop, as a new process.
 pub(crate) fn registration_again(image: &Image, broker: i32) -> Registration {
     let before = image.broker(BrokerId(broker)).expect("it is registered");

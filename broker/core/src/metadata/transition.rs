@@ -83,7 +83,8 @@ impl Draft {
     fn elect(&mut self, active: &dyn Fn(BrokerId) -> bool, topic: &Topic) {
         let next = &mut self.wanted;
         let first = |list: &[BrokerId]| next.replicas.iter().find(|id| list.contains(id)).copied();
-        let kept = self.before.leader.filter(|leader| next.isr.contains(leader));
+        let leaving = next.leaving(topic.min_insync_replicas());
+        let kept = self.before.leader.filter(|id| next.isr.contains(id) && !leaving.contains(id));
         let preferred = next.preferred_leader().filter(|id| next.isr.contains(id));
         let in_sync = match self.choice {
             Choice::Preferred => preferred.or(kept),
@@ -127,18 +128,17 @@ impl Draft {
     }
 }
 
-/// A reassignment is through when everybody it adds is in sync, and enough of those that stay are: taking the others
-/// away then loses nothing and stops nobody.
+/// A reassignment is through when it has what it needs and none of those that it takes away is in sync any more: the
+/// leader, which is one that stays, lets them go as soon as it knows that they follow it. Taken away at once, one that has
+/// just led would go on for as long as its lease holds, and show readers what is old by then (M-60).
 fn complete_reassignment(partition: &mut Partition, min_insync_replicas: usize) {
-    let target = partition.target_replicas();
-    let staying: Vec<BrokerId> = partition.isr.iter().filter(|id| target.contains(id)).copied().collect();
-    let enough = min_insync_replicas.min(target.len()).max(1);
-    let added = partition.adding.iter().all(|id| partition.isr.contains(id));
-    if partition.is_reassigning() && added && staying.len() >= enough {
-        partition.replicas = target;
-        partition.isr = staying;
+    let in_sync = |id: &BrokerId| partition.isr.contains(id) && !museum::active(Bug::LeavesUnheard);
+    let waits = !partition.can_complete(min_insync_replicas) || partition.removing.iter().any(in_sync);
+    if partition.is_reassigning() && !waits {
+        partition.replicas = partition.target_replicas();
+        let removing = std::mem::take(&mut partition.removing);
+        partition.isr.retain(|id| !removing.contains(id));
         partition.adding.clear();
-        partition.removing.clear();
     }
 }
 

@@ -287,7 +287,8 @@ impl Leader {
                 .flatten();
         }
         let joining = self.joining(&life, now);
-        let leaving: Vec<BrokerId> = self.lagging(now).collect();
+        let lagging: Vec<BrokerId> = self.lagging(now).collect();
+        let leaving: Vec<BrokerId> = self.dismissed().chain(lagging.iter().copied()).collect();
         if joining.is_empty() && leaving.is_empty() && !self.assignment.recovering {
             return None;
         }
@@ -298,7 +299,7 @@ impl Leader {
         };
         let staying = self.assignment.isr.iter().copied().filter(|id| !leaving.contains(id));
         let isr: Vec<(BrokerId, BrokerEpoch)> = staying.filter_map(known).chain(joining).collect();
-        for id in leaving {
+        for id in lagging {
             if let Some(replica) = self.followers.get_mut(&id) {
                 replica.eject(now);
             }
@@ -314,13 +315,15 @@ impl Leader {
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         let durability = self.rules.durability;
+        let Assignment { isr, leaving, .. } = &self.assignment;
         self.pending.is_some()
             || self.followers.iter().any(|(id, replica)| {
                 let counted = replica.counted(durability);
-                if self.assignment.isr.contains(id) {
-                    replica.reported.is_none() || counted < self.log_end
+                if isr.contains(id) {
+                    replica.reported.is_none() || counted < self.log_end || leaving.contains(id)
                 } else {
-                    replica.reported.is_some()
+                    !leaving.contains(id)
+                        && replica.reported.is_some()
                         && counted >= self.high_watermark
                         && counted >= self.epoch_start
                 }
@@ -357,7 +360,8 @@ impl Leader {
         life: &impl Fn(BrokerId) -> Option<BrokerEpoch>,
         now: Duration,
     ) -> Vec<(BrokerId, BrokerEpoch)> {
-        let outside = self.followers.iter().filter(|(id, _)| !self.assignment.isr.contains(id));
+        let Assignment { isr, leaving, .. } = &self.assignment;
+        let outside = self.followers.iter().filter(|(id, _)| !isr.contains(id) && !leaving.contains(id));
         outside
             .filter(|(_, replica)| self.has_earned_its_place(replica, now))
             .filter_map(|(id, replica)| replica.reported.map(|epoch| (*id, epoch)))
@@ -371,6 +375,16 @@ impl Leader {
             && (counted >= self.high_watermark || museum::active(Bug::JoinBelowHighWatermark))
             && (counted >= self.epoch_start || museum::active(Bug::JoinBelowEpochStart))
             && now >= replica.rejoin_at
+    }
+
+    /// In-sync replicas that are not wanted any more and have followed in this epoch. One that has not may have led before
+    /// and not know yet that it does not: what is acknowledged must still wait for it, or it would show readers an old
+    /// state for as long as its lease holds (M-60).
+    fn dismissed(&self) -> impl Iterator<Item = BrokerId> {
+        let follows =
+            |id: &BrokerId| self.followers.get(id).is_some_and(|replica| replica.reported.is_some());
+        let Assignment { isr, leaving, .. } = &self.assignment;
+        leaving.iter().copied().filter(move |id| isr.contains(id) && follows(id))
     }
 
     /// In-sync followers that hold the others up.

@@ -13,6 +13,7 @@ fn assignment(isr: &[i32], partition_epoch: i32) -> Assignment {
     Assignment {
         replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
         isr: isr.iter().map(|id| BrokerId(*id)).collect(),
+        leaving: Vec::new(),
         partition_epoch: PartitionEpoch(partition_epoch),
         recovering: false,
     }
@@ -217,6 +218,25 @@ fn a_slow_follower_leaves_and_waits_longer_each_time_before_it_returns() {
         let _ = leader.assigned(assignment(&[1, 2, 3], 2 * round + 2), now);
     }
     assert_eq!(waits, [250, 500, 1000, 2000]);
+}
+
+/// A follower that has not followed in this epoch may have led before it and not know that it does no more (M-60).
+#[test]
+fn a_replica_that_is_not_wanted_any_more_leaves_once_it_follows_and_does_not_come_back() {
+    let mut leader = leader(&[1, 2, 3], 10, 10);
+    let leaving = Assignment { leaving: vec![BrokerId(3)], ..assignment(&[1, 2, 3], 1) };
+    leader.assigned(leaving, T0);
+    assert_eq!(leader.propose(everybody, T0), None);
+    assert!(leader.is_unsettled());
+    leader.progressed(progress(3, 4, 4), T0).unwrap();
+    let proposal = leader.propose(everybody, T0).expect("it follows, however far behind it is");
+    assert_eq!(members(&proposal), [1, 2]);
+    leader.proposal_answered(ProposalOutcome::Accepted);
+    leader.assigned(Assignment { leaving: vec![BrokerId(3)], ..assignment(&[1, 2], 2) }, T0);
+    leader.progressed(progress(2, 10, 10), T0).unwrap();
+    leader.progressed(progress(3, 10, 10), T0).unwrap();
+    assert_eq!(leader.propose(everybody, T0 + Duration::from_secs(100)), None);
+    assert!(!leader.is_unsettled());
 }
 
 #[test]

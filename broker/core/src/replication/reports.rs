@@ -15,6 +15,9 @@ pub struct Assignment {
     pub replicas: Vec<BrokerId>,
     /// The committed set of in-sync replicas.
     pub isr: Vec<BrokerId>,
+    /// Replicas that a reassignment takes away, once everybody it adds is in sync: each leaves the in-sync replicas when it
+    /// is known to follow this leader.
+    pub leaving: Vec<BrokerId>,
     /// Of the change that made it so.
     pub partition_epoch: PartitionEpoch,
     /// Whether the leader was elected uncleanly and has not said yet that it took over (M-15).

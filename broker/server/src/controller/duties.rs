@@ -23,7 +23,8 @@ pub(crate) fn duty(image: &Image, identity: &Identity, id: TopicPartition) -> Op
     let (broker, epoch) = (identity.id(), identity.epoch());
     let partition = image.partition(id).filter(|partition| partition.replicas.contains(&broker))?;
     let registered = image.broker(broker).filter(|registered| registered.epoch == epoch)?;
-    Some(Duty::of(partition, broker, registered.epoch))
+    let min_insync_replicas = image.topic(id.topic)?.min_insync_replicas();
+    Some(Duty::of(partition, min_insync_replicas, (broker, registered.epoch)))
 }
 
 /// What was carried out last.
@@ -84,18 +85,18 @@ impl Duties {
             }
             stays
         });
-        let mut to_open = Vec::new();
+        let (mut to_open, mut to_remove) = (Vec::new(), Vec::new());
         for topic in image.topics() {
             let Some(topic) = image.topic_shared(topic.id) else { continue };
             let before = self.known.insert(topic.id, Arc::clone(topic));
             if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, topic)) {
                 continue;
             }
-            self.look_at(&image, topic, before.as_deref(), &mut to_open);
+            self.look_at(&image, topic, before.as_deref(), (&mut to_open, &mut to_remove));
         }
-        for topic in gone {
-            self.remove(topic.partition_ids().collect()).await;
-        }
+        // Before the next image is looked at: what goes may come back with it.
+        to_remove.extend(gone.iter().flat_map(|topic| topic.partition_ids()));
+        self.remove(to_remove).await;
         self.open(to_open).await;
         self.carried.send_replace(newest);
     }
@@ -106,7 +107,7 @@ impl Duties {
         image: &Image,
         topic: &Topic,
         before: Option<&Topic>,
-        to_open: &mut Vec<TopicPartition>,
+        (to_open, to_remove): (&mut Vec<TopicPartition>, &mut Vec<TopicPartition>),
     ) {
         let (services, broker) = (&self.services, self.services.identity.id());
         if before.is_some_and(|before| before.configs != topic.configs) {
@@ -118,9 +119,7 @@ impl Duties {
                 let held = before.and_then(|before| before.partitions.get(id.partition.0 as usize));
                 if held.is_some_and(|held| held.replicas.contains(&broker)) {
                     tracing::info!(partition = %id, "this broker holds the partition no longer");
-                    self.following.forget(id);
-                    let partitions = Arc::clone(&services.partitions);
-                    tokio::task::spawn_blocking(move || partitions.remove(std::iter::once(id)));
+                    to_remove.push(id);
                 }
                 continue;
             }
@@ -162,6 +161,9 @@ impl Duties {
     }
 
     async fn remove(&self, ids: Vec<TopicPartition>) {
+        if ids.is_empty() {
+            return;
+        }
         for id in &ids {
             self.following.forget(*id);
         }

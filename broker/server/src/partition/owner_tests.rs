@@ -96,6 +96,7 @@ fn a_batch_whose_replicas_left_after_it_was_written_is_answered_as_not_written_b
         assignment: Assignment {
             replicas: replicas.clone(),
             isr: isr.iter().copied().map(BrokerId).collect(),
+            leaving: Vec::new(),
             partition_epoch: PartitionEpoch(partition_epoch),
             recovering: false,
         },

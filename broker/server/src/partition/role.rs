@@ -34,13 +34,18 @@ pub struct Duty {
 impl Duty {
     /// What a partition's state in the metadata makes of its replica on this life of a broker.
     #[must_use]
-    pub fn of(known: &highwater_core::metadata::Partition, broker: BrokerId, epoch: BrokerEpoch) -> Duty {
+    pub fn of(
+        known: &highwater_core::metadata::Partition,
+        min_insync_replicas: usize,
+        (broker, epoch): (BrokerId, BrokerEpoch),
+    ) -> Duty {
         Duty {
             leader: known.leader,
             leader_epoch: known.leader_epoch,
             assignment: Assignment {
                 replicas: known.replicas.clone(),
                 isr: known.isr.clone(),
+                leaving: known.leaving(min_insync_replicas).to_vec(),
                 partition_epoch: known.partition_epoch,
                 recovering: known.recovering,
             },

@@ -351,7 +351,8 @@ pub(super) fn sole_duty(id: highwater_proto::BrokerId) -> Duty {
     use highwater_proto::{BrokerEpoch, LeaderEpoch, PartitionEpoch};
 
     let (replicas, partition_epoch) = (vec![id], PartitionEpoch(0));
-    let assignment = Assignment { isr: replicas.clone(), replicas, partition_epoch, recovering: false };
+    let (isr, leaving) = (replicas.clone(), Vec::new());
+    let assignment = Assignment { replicas, isr, leaving, partition_epoch, recovering: false };
     Duty {
         leader: Some(id),
         leader_epoch: LeaderEpoch(0),

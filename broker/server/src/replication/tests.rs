@@ -69,6 +69,7 @@ impl World {
             assignment: Assignment {
                 replicas: brokers(&[1, 2, 3]),
                 isr: brokers(&self.isr),
+                leaving: Vec::new(),
                 partition_epoch: PartitionEpoch(self.epochs.1),
                 recovering: false,
             },
