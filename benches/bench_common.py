@@ -58,12 +58,14 @@ def total_cpu():
 
 
 class Broker:
-    """`highwater dev` on ports of its own. As a context it is stopped in order at the end."""
+    """`highwater dev` on ports of its own, one broker or a cluster. As a context it is stopped in order at the end."""
 
-    def __init__(self, binary, data_dir=None):
+    def __init__(self, binary, data_dir=None, brokers=1):
         command = [binary, "dev", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--kafka", "127.0.0.1:0", "--output", "json"]
         if data_dir:
             command += ["--data-dir", data_dir]
+        if brokers > 1:
+            command += ["--brokers", str(brokers)]
         environment = dict(os.environ, HIGHWATER_LOG="warn")
         self.binary = binary
         self.started = time.monotonic()
@@ -75,7 +77,9 @@ class Broker:
             raise RuntimeError(f"the broker did not start: exit code {self.process.wait()}: {self.log_tail()}")
         self.ready = json.loads(line)
         self.pid = self.process.pid
-        self.address = self.ready["grpc"]
+        self.pids = [broker["pid"] for broker in self.ready["brokers"]] if brokers > 1 else [self.pid]
+        self.address = ",".join(self.ready["grpc"]) if brokers > 1 else self.ready["grpc"]
+        self.kafka = ",".join(self.ready["kafka"]) if brokers > 1 else self.ready["kafka"]
 
     def __enter__(self):
         return self

@@ -259,6 +259,60 @@ def partitions_10k(setup):
     return result(met, "empty: created < 30 s, disk < 1 GiB, rss < 300 MiB, maps < a quarter of the limit", **figures)
 
 
+def catch_up(setup):
+    """Old data to new replicas in a cluster of three, beside the bare connection, and beside a copy of as much to the same disk."""
+    size = (512 if setup.quick else 2048) * MIB
+    figures, ratios = {}, []
+    with raw_server(setup, size) as (address, _), setup.folder() as folder:
+        fetch = setup.tool("raw_tcp", "fetch", "--addr", address, "--bytes", size)
+        for partitions in (1, 4):
+            caught_up, tcp, copied, cost = [], [], [], []
+            for _ in range(2 if setup.quick else 3):
+                setup.warm()
+                tcp.append(run_json(fetch)["mb_s"])
+                copied.append(copy_mb_s(folder, size))
+                with setup.folder() as data, Broker(setup.highwater, data, brokers=3) as broker:
+                    rate, cpu = add_replicas(setup, broker, partitions, size)
+                caught_up.append(rate)
+                cost.append(cpu)
+            ratios.append(median(caught_up) / median(tcp))
+            figures[f"partitions_{partitions}"] = {
+                "ratio": round(ratios[-1], 2), "mb_s": rounded(caught_up, 0), "tcp_mb_s": rounded(tcp, 0),
+                "copy_to_disk_mb_s": rounded(copied, 0), "of_copy": round(median(caught_up) / median(copied), 2),
+                "cpu_s_per_gb": rounded(cost, 2)}
+    return result(min(ratios) >= 0.7, "ratio >= 0.7", **figures)
+
+
+def add_replicas(setup, broker, partitions, size):
+    """MB/s of user data from the first request until every new replica is in sync, and CPU of all brokers in s/GB."""
+    broker.run("topic", "create", "old", "--partitions", partitions, "--replication-factor", 2)
+    broker.run("bench", "produce", "--topic", "old", "--keep", "--records", size >> 10, "--warmup", "0s")
+    topic = broker.run("topic", "describe", "old")
+    size = sum(partition["size_bytes"] for partition in topic["partitions"])
+    setup.warm()
+    began, before = time.monotonic(), sum(map(cpu_seconds, broker.pids))
+    for partition in topic["partitions"]:
+        replicas = ",".join(map(str, [*partition["replicas"], *{1, 2, 3}.difference(partition["replicas"])]))
+        broker.run("reassign", "--topic", "old", "--partition", partition["partition"], "--replicas", replicas)
+    while any(len(partition["isr"]) < 3 for partition in broker.run("topic", "describe", "old")["partitions"]):
+        time.sleep(0.02)
+    seconds = time.monotonic() - began
+    return size / seconds / 1e6, (sum(map(cpu_seconds, broker.pids)) - before) * 1e9 / size
+
+
+def copy_mb_s(folder, size):
+    """Pages of zeros to a new file, and its flush: what the disk takes."""
+    path, piece = os.path.join(folder, "copy"), bytes(MIB)
+    began = time.monotonic()
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(size // MIB):
+            file.write(piece)
+        os.fdatasync(file.fileno())
+    seconds = time.monotonic() - began
+    os.remove(path)
+    return size / seconds / 1e6
+
+
 def append_vs_bare(setup):
     """64 KiB batches through the log, beside a loop of the same sum and pwrite into a recycled file."""
     return vs_bare(setup, "append", 0.8)
@@ -277,7 +331,7 @@ def vs_bare(setup, mode, target):
 
 
 FIGURES = [append_vs_bare, read_vs_bare, grpc_fetch_vs_tcp, grpc_produce_replicated_vs_tcp, group_commit, latency, restart,
-           start, partitions_10k]
+           start, partitions_10k, catch_up]
 
 
 def measured(figure, setup):

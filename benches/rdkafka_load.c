@@ -1,6 +1,6 @@
 /* A load made with librdkafka, small enough not to be the limit: one JSON object on standard output.
  *
- *   rdkafka_load create  BOOTSTRAP TOPIC PARTITIONS
+ *   rdkafka_load create  BOOTSTRAP TOPIC PARTITIONS REPLICAS [KEY=VALUE ...]
  *   rdkafka_load delete  BOOTSTRAP TOPIC
  *   rdkafka_load produce BOOTSTRAP TOPIC RECORDS SIZE          as fast as it goes, acks=all, every delivery counted
  *   rdkafka_load fetch   BOOTSTRAP TOPIC FIRST END             partitions FIRST up to END, from the start to the end
@@ -57,14 +57,21 @@ static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
 
 /* ---- topics */
 
-static void administrate(const char *bootstrap, const char *topic, int partitions) {
+static void administrate(const char *bootstrap, const char *topic, int partitions, int replicas, char **settings_of_it) {
         char why[256];
         rd_kafka_t *rk           = client(RD_KAFKA_PRODUCER, settings(bootstrap));
         rd_kafka_queue_t *answer = rd_kafka_queue_new(rk);
         if (partitions > 0) {
-                rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(topic, partitions, 1, why, sizeof(why));
+                rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(topic, partitions, replicas, why, sizeof(why));
                 if (!made)
                         die("topic", why);
+                for (; *settings_of_it; settings_of_it++) {
+                        char *value = strchr(*settings_of_it, '=');
+                        if (!value)
+                                die(*settings_of_it, "is not KEY=VALUE");
+                        *value = 0;
+                        rd_kafka_NewTopic_set_config(made, *settings_of_it, value + 1);
+                }
                 rd_kafka_CreateTopics(rk, &made, 1, NULL, answer);
                 rd_kafka_NewTopic_destroy(made);
         } else {
@@ -75,6 +82,12 @@ static void administrate(const char *bootstrap, const char *topic, int partition
         rd_kafka_event_t *event = rd_kafka_queue_poll(answer, 30000);
         if (!event || rd_kafka_event_error(event))
                 die("topic", event ? rd_kafka_event_error_string(event) : "no answer");
+        if (partitions > 0) {
+                size_t count;
+                const rd_kafka_topic_result_t **each = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+                if (count != 1 || rd_kafka_topic_result_error(each[0]))
+                        die(topic, count ? rd_kafka_topic_result_error_string(each[0]) : "no answer");
+        }
         rd_kafka_event_destroy(event);
         rd_kafka_queue_destroy(answer);
         rd_kafka_destroy(rk);
@@ -251,10 +264,10 @@ static void latency(const char *bootstrap, const char *name, int64_t rate, int64
 
 int main(int argc, char **argv) {
         const char *verb = argc > 3 ? argv[1] : "";
-        if (!strcmp(verb, "create") && argc == 5)
-                administrate(argv[2], argv[3], atoi(argv[4]));
+        if (!strcmp(verb, "create") && argc >= 6)
+                administrate(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), argv + 6);
         else if (!strcmp(verb, "delete") && argc == 4)
-                administrate(argv[2], argv[3], 0);
+                administrate(argv[2], argv[3], 0, 0, NULL);
         else if (!strcmp(verb, "produce") && argc == 6)
                 produce(argv[2], argv[3], atoll(argv[4]), atoll(argv[5]));
         else if (!strcmp(verb, "fetch") && argc == 6)

@@ -3,9 +3,11 @@
 
     apt-get install librdkafka-dev gcc
     benches/vs_kafka_wire.py --kafka 127.0.0.1:19092 --kafka-pid PID --highwater target/release/highwater --data-dir DIR
-                             [--only 1,4,latency] [--rounds 3]
+                             [--only 1,4,latency] [--rounds 3] [--brokers 3]
 
-Kafka must be running already, warmed for a minute. Highwater is started here, over DIR. The load is `rdkafka_load.c`,
+Kafka must be running already, warmed for a minute: one broker, or with `--brokers 3` three of them (`--kafka` and
+`--kafka-pid` then name all, with commas), whose topics have three replicas, `min.insync.replicas=2`. Highwater is started here, over
+DIR; of a cluster both durabilities are measured, `fsync` and `replicated`. The load is `rdkafka_load.c`,
 compiled here. The two take turns; memory is faulted in before every timed run. Prints the medians of the rounds, the
 brokers' CPU seconds per GB, the clients' own CPU (so that a saturated client shows), and the ratios, as JSON. Only ratios
 within one run mean anything on a shared machine.
@@ -28,17 +30,21 @@ STAGES = ["produce1", "fetch1", "produce4", "fetch4", "latency"]
 
 
 class Subject:
-    """A broker under load: its Kafka address and its process."""
+    """Brokers under load: their Kafka addresses, their processes, and what their topics are made with."""
 
-    def __init__(self, name, bootstrap, pid):
-        self.name, self.bootstrap, self.pid, self.made = name, bootstrap, pid, 0
+    def __init__(self, name, bootstrap, pids, replicas, settings=()):
+        self.name, self.bootstrap, self.pids, self.made = name, bootstrap, pids, 0
+        self.replicas, self.settings = replicas, settings
 
     def topic(self, load, partitions):
         self.made += 1
-        topic = f"wire-{os.getpid()}-{self.made}"
-        load.run("create", self.bootstrap, topic, partitions)
+        topic = f"wire-{self.name.replace(' ', '-')}-{os.getpid()}-{self.made}"
+        load.run("create", self.bootstrap, topic, partitions, self.replicas, *self.settings)
         time.sleep(1)
         return topic
+
+    def cpu_seconds(self):
+        return sum(cpu_seconds(pid) for pid in self.pids)
 
 
 class Load:
@@ -65,22 +71,22 @@ class Load:
 
 def measured(subject, records, run):
     """Rates by the slowest client's own clock; CPU of the broker and of the clients per GB."""
-    before = cpu_seconds(subject.pid) if subject.pid else 0
+    before = subject.cpu_seconds()
     answers, _ = run()
-    spent = cpu_seconds(subject.pid) - before if subject.pid else 0
+    spent = subject.cpu_seconds() - before
     seconds, gb = max(answer["seconds"] for answer in answers), records * SIZE / 1e9
     client = sum(answer["cpu_seconds"] for answer in answers)
-    return {"mb_s": gb * 1000 / seconds, "broker_cpu_s_per_gb": spent / gb if subject.pid else None,
+    return {"mb_s": gb * 1000 / seconds, "broker_cpu_s_per_gb": spent / gb if subject.pids else None,
             "client_cpu_s_per_gb": client / gb, "client_cores": client / seconds}
 
 
 def round_of(stage, subject, load, args):
     if stage == "latency":
         topic = subject.topic(load, 1)
-        before, began = (cpu_seconds(subject.pid) if subject.pid else 0), time.monotonic()
+        before, began = subject.cpu_seconds(), time.monotonic()
         found = load.run("latency", subject.bootstrap, topic, args.rate, args.seconds, SIZE)
-        if subject.pid:
-            found["broker_cores"] = (cpu_seconds(subject.pid) - before) / (time.monotonic() - began)
+        if subject.pids:
+            found["broker_cores"] = (subject.cpu_seconds() - before) / (time.monotonic() - began)
         load.run("delete", subject.bootstrap, topic)
         return {stage: found}
     clients = int(stage[-1])
@@ -102,6 +108,17 @@ def medians(rounds):
             for stage in STAGES if any(stage in one for one in rounds)}
 
 
+def subjects_of(args, broker):
+    """Kafka, and Highwater as its topics are made."""
+    pids = [int(pid) for pid in (args.kafka_pid or "").split(",") if pid]
+    kafka = Subject("kafka", args.kafka, pids, args.brokers)
+    if args.brokers == 1:
+        return [kafka, Subject("highwater", broker.kafka, broker.pids, 1)]
+    kinds = [Subject(f"highwater {durability}", broker.kafka, broker.pids, args.brokers,
+                     (f"durability={durability}", "min.insync.replicas=2")) for durability in ("fsync", "replicated")]
+    return [kafka, *kinds]
+
+
 def ratios(kafka, highwater):
     return {stage: {figure: round(highwater[stage][figure] / value, 3) for figure, value in figures.items() if value}
             for stage, figures in kafka.items()}
@@ -110,7 +127,8 @@ def ratios(kafka, highwater):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", required=True)
-    parser.add_argument("--kafka-pid", type=int, help="for its CPU")
+    parser.add_argument("--kafka-pid", help="for its CPU; several with commas")
+    parser.add_argument("--brokers", type=int, default=1)
     parser.add_argument("--highwater", default="target/release/highwater")
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--records", type=int, default=1_000_000)
@@ -121,9 +139,9 @@ def main():
     parser.add_argument("--only", help="stages, with commas: 1, 4 (produce and fetch by so many clients), latency")
     args = parser.parse_args()
     stages = args.only.split(",") if args.only else ["1", "4", "latency"]
-    with tempfile.TemporaryDirectory() as folder, Broker(args.highwater, args.data_dir) as broker:
+    with tempfile.TemporaryDirectory() as folder, Broker(args.highwater, args.data_dir, args.brokers) as broker:
         load = Load(folder)
-        subjects = [Subject("kafka", args.kafka, args.kafka_pid), Subject("highwater", broker.ready["kafka"], broker.pid)]
+        subjects = subjects_of(args, broker)
         rounds = {subject.name: [] for subject in subjects}
         for number in range(args.rounds):
             for stage in stages:
@@ -131,8 +149,9 @@ def main():
                     found = round_of(f"produce{stage}" if stage.isdigit() else stage, subject, load, args)
                     rounds[subject.name].append(found)
                     print(subject.name, json.dumps(found), file=sys.stderr, flush=True)
-    kafka, highwater = medians(rounds["kafka"]), medians(rounds["highwater"])
-    print(json.dumps({"kafka": kafka, "highwater": highwater, "highwater_to_kafka": ratios(kafka, highwater)}, indent=1))
+    figures = {name: medians(of_it) for name, of_it in rounds.items()}
+    against = {f"{name} to kafka": ratios(figures["kafka"], it) for name, it in figures.items() if name != "kafka"}
+    print(json.dumps({**figures, **against}, indent=1))
 
 
 if __name__ == "__main__":
