@@ -27,13 +27,14 @@ pub struct BrokerProcess {
     pub start_ms: f64,
 }
 
-/// The binary that `cargo test --workspace` built beside the tests.
+/// The binary that was built with this program: beside it, or a folder above if this is a test.
 ///
 /// # Errors
-/// It isn't there: the tests were built without it.
+/// It isn't there: this program was built without it.
 pub fn highwater_binary() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let folder = this.parent().and_then(Path::parent).context("tests run from target/*/deps")?;
+    let beside = this.parent().context("a program is in a folder")?;
+    let folder = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
     let binary = folder.join("highwater");
     if !binary.exists() {
         bail!("{} is not built: run `cargo test --workspace`, or `cargo build` first", binary.display());
