@@ -8,7 +8,7 @@ use highwater_env::sim::SimRandom;
 pub struct Plan {
     /// Decides everything else.
     pub seed: u64,
-    /// How many brokers; the first three are replicas of every partition if there are three.
+    /// How many brokers; every partition begins with three replicas, which move about.
     pub brokers: usize,
     /// How many partitions.
     pub partitions: i32,
