@@ -21,6 +21,8 @@ pub struct RaftConfig {
     pub election_min: Duration,
     /// ... to here.
     pub election_max: Duration,
+    /// How long a leader that is asked to change the voters waits to hear of those that are to be left, before it refuses.
+    pub majority_patience: Duration,
     /// A snapshot is taken when this many entries were applied since the last one.
     pub snapshot_entries: u64,
     /// A snapshot is also taken when the entries in memory reach this many bytes.
@@ -47,6 +49,7 @@ impl RaftConfig {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(300),
             election_max: Duration::from_millis(600),
+            majority_patience: Duration::from_secs(2),
             snapshot_entries: 10_000,
             log_bytes_max: 64 << 20,
             entries_kept: 1_000,

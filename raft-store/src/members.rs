@@ -118,7 +118,7 @@ impl RaftNode {
                 }
             }
         }
-        check_majority(&status, &voters)?;
+        self.wait_for_majority(&voters).await?;
         self.change(ChangeMembers::ReplaceAllVoters(voters), Leaving::Go).await
     }
 
@@ -140,7 +140,7 @@ impl RaftNode {
         if status.voters.len() == 1 {
             return Err(MembershipError::LastVoter);
         }
-        check_majority(&status, &voters_without(&status, id))?;
+        self.wait_for_majority(&voters_without(&status, id)).await?;
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Stay).await
     }
 
@@ -151,13 +151,34 @@ impl RaftNode {
             if status.voters.len() == 1 {
                 return Err(MembershipError::LastVoter);
             }
-            check_majority(&status, &voters_without(&status, id))?;
+            self.wait_for_majority(&voters_without(&status, id)).await?;
             return self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), Leaving::Go).await;
         }
         if !is_member(&status, id) {
             return Ok(());
         }
         self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id])), Leaving::Go).await
+    }
+
+    /// On the leader: whether these voters could decide anything, as far as it hears of them. A change to voters that cannot
+    /// would never be committed, and stand in the way of everything that comes after it. One that leads since a moment has
+    /// not heard of everybody yet, nor has anyone of a voter that is just back.
+    async fn wait_for_majority(&self, voters: &BTreeSet<u64>) -> Result<(), MembershipError> {
+        let needed = voters.len() / 2 + 1;
+        let answering = |now: &RaftStatus| -> BTreeSet<u64> { voters & &now.answering };
+        let mut status = self.status();
+        // What does not lead, or has stopped, is refused by what comes next.
+        let settled = status.wait_for(|now| {
+            answering(now).len() >= needed || now.leader != Some(now.id) || now.failure.is_some()
+        });
+        if tokio::time::timeout(self.majority_patience, settled).await.is_ok() {
+            return Ok(());
+        }
+        Err(MembershipError::NoMajority {
+            voters: voters.clone(),
+            answering: answering(&self.current()),
+            needed,
+        })
     }
 
     async fn change(
@@ -175,20 +196,6 @@ impl RaftNode {
 enum Leaving {
     Stay,
     Go,
-}
-
-/// On the leader: whether these voters could decide anything, as far as it hears of them. A change to voters that cannot would
-/// never be committed, and stand in the way of everything that comes after it.
-fn check_majority(status: &RaftStatus, voters: &BTreeSet<u64>) -> Result<(), MembershipError> {
-    if status.leader != Some(status.id) {
-        return Ok(());
-    }
-    let answering: BTreeSet<u64> = voters.intersection(&status.answering).copied().collect();
-    let needed = voters.len() / 2 + 1;
-    if answering.len() < needed {
-        return Err(MembershipError::NoMajority { voters: voters.clone(), answering, needed });
-    }
-    Ok(())
 }
 
 fn voters_without(status: &RaftStatus, id: u64) -> BTreeSet<u64> {

@@ -90,6 +90,7 @@ pub struct RaftNode {
     thread: Arc<Mutex<Option<IoThread>>>,
     payload_bytes_max: usize,
     lease: Duration,
+    pub(crate) majority_patience: Duration,
 }
 
 impl RaftNode {
@@ -140,6 +141,7 @@ impl RaftNode {
             thread: Arc::new(Mutex::new(Some(thread))),
             payload_bytes_max: config.payload_bytes_max,
             lease: config.lease(),
+            majority_patience: config.majority_patience,
         };
         match withheld_until {
             Some(index) => node.vote_from(index),

@@ -3,15 +3,39 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use highwater_raft_store::{MembershipError, RaftConfig};
-use support::{Cluster, Keys, address, until};
+use support::{Cluster, Keys, PATIENCE, address, until};
 
 /// Snapshots soon, and nothing kept behind them.
 fn purging(config: &mut RaftConfig) {
     config.snapshot_entries = 20;
     config.entries_kept = 0;
     config.segment_bytes = 4096;
+}
+
+/// Node 3 asks for votes soon, and the others never do.
+fn restless_third(config: &mut RaftConfig) {
+    if config.id == 3 {
+        config.election_min = Duration::from_millis(300);
+        config.election_max = Duration::from_millis(600);
+    }
+}
+
+/// Node 1, which leads, soon notices who does not answer, and waits for them as long as it takes.
+fn quick_to_miss(config: &mut RaftConfig) {
+    config.majority_patience = PATIENCE;
+    if config.id == 1 {
+        config.election_min = Duration::from_millis(300);
+        config.election_max = Duration::from_millis(600);
+    }
+}
+
+/// The same, but it does not wait for long.
+fn impatient(config: &mut RaftConfig) {
+    quick_to_miss(config);
+    config.majority_patience = Duration::from_millis(200);
 }
 
 #[tokio::test]
@@ -81,7 +105,7 @@ async fn all_nodes_restart_one_after_the_other_through_snapshots_and_purges() {
 
 #[tokio::test]
 async fn a_learner_follows_becomes_a_voter_and_a_voter_leaves() {
-    let mut cluster = Cluster::of(3, purging).await;
+    let mut cluster = Cluster::steady(3, purging).await;
     for number in 0..50 {
         cluster.put(&format!("key-{number}"), "v").await;
     }
@@ -161,10 +185,9 @@ async fn entries_that_fill_the_memory_are_put_into_a_snapshot() {
 
 #[tokio::test]
 async fn a_removed_voter_that_was_not_told_cannot_unseat_the_leader() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::steady(3, restless_third).await;
     let leader = cluster.leader().await;
-    let id = leader.status().borrow().id;
-    let removed = (1..=3).find(|other| *other != id).expect("a follower");
+    let (id, removed) = (1, 3);
     cluster.isolate(removed);
     leader.remove(removed).await.expect("it is removed");
     let term = leader.status().borrow().term;
@@ -183,10 +206,9 @@ async fn a_removed_voter_that_was_not_told_cannot_unseat_the_leader() {
 
 #[tokio::test]
 async fn a_follower_that_was_cut_off_comes_back_without_unseating_the_leader() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::steady(3, restless_third).await;
     let leader = cluster.leader().await;
-    let id = leader.status().borrow().id;
-    let away = (1..=3).find(|other| *other != id).expect("a follower");
+    let (id, away) = (1, 3);
     let term = leader.status().borrow().term;
     cluster.isolate(away);
     cluster.asks_for_votes(away, 6).await;
@@ -201,7 +223,7 @@ async fn a_follower_that_was_cut_off_comes_back_without_unseating_the_leader() {
 
 #[tokio::test]
 async fn the_lead_is_handed_over_on_request_and_by_a_leader_that_removes_itself() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::steady(3, |_| {}).await;
     let first = cluster.leader().await;
     let first_id = first.status().borrow().id;
     let to = first_id % 3 + 1;
@@ -247,24 +269,37 @@ async fn what_is_not_for_this_node_or_cluster_is_refused() {
 /// Two voters of which one is gone would be left: the change would never be committed, and nothing after it.
 #[tokio::test]
 async fn a_removal_that_leaves_no_majority_is_refused_and_the_cluster_goes_on() {
-    let mut cluster = Cluster::of(3, |_| {}).await;
-    let leader = cluster.leader().await.status().borrow().id;
-    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
-    let (gone, alive) = (others[0], others[1]);
-    cluster.stop(gone).await;
+    let mut cluster = Cluster::steady(3, impatient).await;
     let leader = cluster.leader().await;
+    let (id, gone, alive) = (1, 2, 3);
+    cluster.stop(gone).await;
     until(&leader, "it is missed", |status| !status.answering.contains(&gone)).await;
-    let id = leader.status().borrow().id;
-    let both = leader.change_voters([id, gone].into()).await;
-    for refused in [both, leader.demote(alive).await, leader.remove(alive).await] {
+    let both = leader.change_voters([id, gone].into());
+    let (both, demoted, removed) = tokio::join!(both, leader.demote(alive), leader.remove(alive));
+    for refused in [both, demoted, removed] {
         let error = refused.expect_err("nothing could be decided");
         assert!(matches!(error, MembershipError::NoMajority { needed: 2, .. }), "{error}");
         assert!(error.to_string().contains("only"), "{error}");
     }
     cluster.put("a", "1").await;
     // The one that is gone may go.
+    until(&leader, "the other one is heard", |status| status.answering.contains(&alive)).await;
     leader.remove(gone).await.expect("two are there");
     cluster.put("b", "2").await;
+    cluster.shutdown().await;
+}
+
+/// Whoever leads since a moment has heard of nobody yet, and a voter that is back was just not heard of.
+#[tokio::test]
+async fn a_voter_is_removed_though_the_one_that_stays_was_not_heard_of_yet() {
+    let cluster = Cluster::steady(3, quick_to_miss).await;
+    let leader = cluster.leader().await;
+    cluster.isolate(2);
+    until(&leader, "it is missed", |status| !status.answering.contains(&2)).await;
+    cluster.heal();
+    assert!(!leader.status().borrow().answering.contains(&2), "it had no time to answer");
+    leader.remove(3).await.expect("it answers in a moment");
+    cluster.put("a", "1").await;
     cluster.shutdown().await;
 }
 

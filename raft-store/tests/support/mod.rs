@@ -140,6 +140,8 @@ pub struct Cluster {
     pub disks: BTreeMap<u64, Arc<SimDisk>>,
     pub nodes: BTreeMap<u64, RaftNode>,
     pub machines: BTreeMap<u64, Keys>,
+    /// Whether silence makes nobody ask for votes.
+    pub patient: bool,
     pub tune: fn(&mut RaftConfig),
 }
 
@@ -154,6 +156,7 @@ impl Cluster {
             disks: BTreeMap::new(),
             nodes: BTreeMap::new(),
             machines: BTreeMap::new(),
+            patient: false,
             tune,
         }
     }
@@ -169,6 +172,23 @@ impl Cluster {
             node.initialize(voters.clone()).await.unwrap();
         }
         cluster.leader().await;
+        cluster
+    }
+
+    /// The same, led by node 1, where no silence makes anybody ask for votes but that of a node with settings of its own: the
+    /// machine may be as busy as it likes. `tune` comes last.
+    pub async fn steady(count: u64, tune: fn(&mut RaftConfig)) -> Cluster {
+        let mut cluster = Cluster::new(tune);
+        cluster.patient = true;
+        let voters: BTreeMap<u64, String> = (1..=count).map(|id| (id, address(id))).collect();
+        for id in 1..=count {
+            cluster.start(id).await.unwrap();
+        }
+        cluster.nodes[&1].initialize(voters).await.unwrap();
+        cluster.nodes[&1].trigger_election().await;
+        until(&cluster.nodes[&1], "it leads", |status| status.is_leader).await;
+        let index = cluster.put("steady", "1").await;
+        cluster.converge(index).await;
         cluster
     }
 
@@ -192,6 +212,10 @@ impl Cluster {
             Arc::clone(self.disks.entry(id).or_insert_with(|| SimDisk::with_file_bytes_max(id, 8 << 20)));
         let mut config = RaftConfig::new(id, "test", PathBuf::from("/raft"));
         config.segment_bytes = 64 << 10;
+        if self.patient {
+            config.election_min = Duration::from_secs(3600);
+            config.election_max = Duration::from_secs(7200);
+        }
         (self.tune)(&mut config);
         OpenedNode::open(config, disk).await
     }

@@ -14,7 +14,7 @@ use super::decisions::Decider;
 use super::request::{Answer, Members, Request, Standing};
 use crate::peer::{CallError, Kind, Peers};
 
-/// One call has this long.
+/// One call has this long: more than [`highwater_raft_store::RaftConfig::majority_patience`], whose refusal says why.
 const CALL_WAIT: Duration = Duration::from_secs(3);
 /// Without a controller, or with one that has just changed, it is looked for again after this long.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
