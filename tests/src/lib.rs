@@ -8,6 +8,7 @@ pub mod history;
 pub mod model;
 #[cfg(feature = "museum")]
 pub mod museum;
+mod ports;
 mod process;
 pub mod sim;
 pub mod soak;

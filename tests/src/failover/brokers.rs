@@ -4,12 +4,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+
+use crate::ports::Port;
 
 /// Ends a process at once.
 pub const SIGKILL: &str = "KILL";
@@ -25,6 +26,7 @@ pub struct Brokers {
     folder: PathBuf,
     filter: String,
     members: Vec<Member>,
+    _ports: Vec<Port>,
 }
 
 #[derive(Debug)]
@@ -54,17 +56,15 @@ impl Brokers {
         filter: &str,
         settings: &str,
     ) -> Result<Brokers> {
-        let held = (0..count * 3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let addresses =
-            held.iter().map(|socket| Ok(socket.local_addr()?.to_string())).collect::<Result<Vec<_>>>()?;
-        drop(held);
+        let ports: Vec<Port> = (0..count * 3).map(|_| Port::claim()).collect();
+        let addresses: Vec<String> = ports.iter().map(|port| port.address().to_string()).collect();
         let (grpc, rest) = addresses.split_at(count);
         let (admin, peer) = rest.split_at(count);
         let voters: Vec<String> = (1..).zip(peer).map(|(id, address)| format!("{id}@{address}")).collect();
         let members = grpc.iter().zip(admin).map(|(grpc, admin)| (grpc.clone(), admin.clone()));
         let members = members.map(|(grpc, admin)| Member { grpc, admin, running: None });
         let (binary, folder, filter) = (binary.to_owned(), folder.to_owned(), filter.to_owned());
-        let mut brokers = Brokers { binary, folder, filter, members: members.collect() };
+        let mut brokers = Brokers { binary, folder, filter, members: members.collect(), _ports: ports };
         for (index, member) in brokers.members.iter().enumerate() {
             let id = index + 1;
             let text = format!(

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::allow_attributes, reason = "whether the part is used differs between the tests")]
 
+#[path = "../../../../tests/src/ports.rs"]
 mod ports;
 
 use std::collections::BTreeMap;

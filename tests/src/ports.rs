@@ -15,19 +15,24 @@ const STRIDE: u32 = 97;
 
 /// A port of this machine's own address, for as long as this lives. Brokers listen with TCP: the same number of UDP, which
 /// stays bound while no broker listens, tells others that it is taken.
+#[derive(Debug)]
 pub struct Port {
     number: u16,
     _claim: UdpSocket,
 }
 
 impl Port {
+    /// One that nobody has.
+    ///
+    /// # Panics
+    /// All are taken.
     pub fn claim() -> Port {
         static TRIED: AtomicU32 = AtomicU32::new(0);
         let first = std::process::id().wrapping_mul(STRIDE);
         let span = u32::from(PORTS.end - PORTS.start);
         let next = || {
             let above = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % span;
-            PORTS.start + u16::try_from(above).unwrap()
+            PORTS.start + u16::try_from(above).expect("less than the range, which is of such numbers")
         };
         (0..span).find_map(|_| Port::claim_this(next())).expect("one of ten thousand ports is free")
     }
@@ -38,6 +43,7 @@ impl Port {
         Some(Port { number, _claim: claim })
     }
 
+    /// What a broker listens on.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
