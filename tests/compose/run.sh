@@ -4,6 +4,7 @@
 #
 #   tests/compose/run.sh BINARY      BINARY is a static `highwater`; the image is made of it, as deploy/Dockerfile would
 #
+# With HIGHWATER_IMAGE in the environment that image is taken instead, one that `docker build -f deploy/Dockerfile .` made, say.
 # Uses the Docker engine that DOCKER_HOST or the default socket leads to, else starts one of its own in a scratch folder
 # (as root). Exit code 3: there is no engine to be had here, and why.
 set -euo pipefail
@@ -42,14 +43,16 @@ if ! docker info >/dev/null 2>&1; then
 fi
 compose version >/dev/null 2>&1 || no_engine "there is no docker compose"
 
-mkdir "$scratch/image" "$scratch/image/data"
-cp "$binary" "$scratch/image/highwater"
-# The last stage of deploy/Dockerfile, over the binary that was given.
-sed -n '/^FROM scratch/,$p' "$here/deploy/Dockerfile" |
-  sed 's|--from=build /highwater|highwater|; s|--from=build --chown=65532:65532 /empty|--chown=65532:65532 data|' >"$scratch/image/Dockerfile"
-docker build -q -t "$project" "$scratch/image" >/dev/null
+if [ -z "${HIGHWATER_IMAGE:-}" ]; then
+  mkdir "$scratch/image" "$scratch/image/data"
+  cp "$binary" "$scratch/image/highwater"
+  # The last stage of deploy/Dockerfile, over the binary that was given.
+  sed -n '/^FROM scratch/,$p' "$here/deploy/Dockerfile" |
+    sed 's|--from=build /highwater|highwater|; s|--from=build --chown=65532:65532 /empty|--chown=65532:65532 data|' >"$scratch/image/Dockerfile"
+  docker build -q -t "$project" "$scratch/image" >/dev/null
+  export HIGHWATER_IMAGE=$project
+fi
 cp -r "$here/deploy" "$scratch/deploy"
-export HIGHWATER_IMAGE=$project
 
 project up -d --no-build >/dev/null 2>&1
 wait_for() { # seconds, what, command...
