@@ -7,10 +7,10 @@ use std::time::Duration;
 use highwater_core::metadata::{Command, Endpoints, LastStop};
 use highwater_env::Clock;
 use highwater_log::LastShutdown;
-use highwater_proto::{BrokerId, TopicPartition};
+use highwater_proto::{BrokerEpoch, BrokerId, TopicPartition};
 use highwater_raft_store::{OpenedNode, RaftConfig, RaftNode};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Environment, StartError};
@@ -40,7 +40,11 @@ const REPORT_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) services: Arc<Services>,
+    displaced: Displaced,
 }
+
+/// The epoch of another process that has this broker's id now.
+type Displaced = watch::Receiver<Option<BrokerEpoch>>;
 
 /// Starts everything but the listeners for clients. Returns when the broker may serve.
 ///
@@ -108,8 +112,8 @@ pub(crate) async fn start(
     {
         forget_late(&*life.disk, &life.data_dir)?;
     }
-    take_part(&services, clock, life, stop).await?;
-    Ok(Member { services })
+    let displaced = take_part(&services, clock, life, stop).await?;
+    Ok(Member { services, displaced })
 }
 
 /// Asks the others whether this broker may start from its directory, which knows this of itself.
@@ -118,7 +122,7 @@ async fn be_admitted(
     config: &BrokerConfig,
     peers: &Peers,
     mut opened: OpenedNode,
-    (disk_id, last_epoch): (String, Option<highwater_proto::BrokerEpoch>),
+    (disk_id, last_epoch): (String, Option<BrokerEpoch>),
     stop: &CancellationToken,
 ) -> Result<(OpenedNode, Admission), StartError> {
     let own = Own {
@@ -189,7 +193,7 @@ async fn take_part(
     clock: Arc<dyn Clock>,
     life: Life,
     stop: CancellationToken,
-) -> Result<(), StartError> {
+) -> Result<Displaced, StartError> {
     let image_of = services.metadata.clone();
     let address = move |id: BrokerId| Some(image_of.image().broker(id)?.endpoints.peer.clone());
     let identity = Arc::clone(&services.identity);
@@ -204,12 +208,17 @@ async fn take_part(
     let (control, store) = (services.control.clone(), services.metadata.clone());
     tokio::spawn(in_sync::keep(attention, control, store, identity, stop.clone()));
     let (serving, served) = oneshot::channel();
-    tokio::spawn(life.keep(serving, carried.clone(), stop));
-    served.await.map_err(|_| LifeFailure::Stopped)?;
+    let (end, mut displaced) = watch::channel(None);
+    let keeping = life.keep(serving, carried.clone(), stop);
+    tokio::spawn(async move { end.send_replace(keeping.await) });
+    if served.await.is_err() {
+        let by = displaced.wait_for(Option::is_some).await.map_or(None, |by| *by);
+        return Err(by.map_or(LifeFailure::Stopped, |epoch| LifeFailure::Displaced { epoch }).into());
+    }
     // What it leads now that it was let in, it leads when the first client comes.
     let newest = *services.metadata.applied().borrow();
     carried.wait_for(|carried| *carried >= newest).await.map_err(|_| LifeFailure::Stopped)?;
-    Ok(())
+    Ok(displaced)
 }
 
 /// Before it is let in, the broker says which of its logs lost what they had flushed, so that none of them is elected (I20).
@@ -233,7 +242,7 @@ async fn report_losses(services: &Arc<Services>) -> Result<(), StartError> {
     }
 }
 
-type Past = (Option<highwater_proto::BrokerEpoch>, LastStop);
+type Past = (Option<BrokerEpoch>, LastStop);
 
 /// Opens the data directory, and reads what it says of the broker's last life.
 async fn open(
@@ -266,12 +275,27 @@ async fn open_raft(environment: &Environment, config: &BrokerConfig) -> Result<O
 }
 
 impl Member {
-    /// Waits until the broker cannot go on as a member of its cluster, and says why: a disk that fails under Raft, say.
+    /// Waits until the broker cannot go on as a member of its cluster, and says why: a disk that fails under Raft, say, or
+    /// another process that has its id now.
     pub(crate) async fn failed(&self) -> String {
         let mut status = self.services.control.raft().status();
-        match status.wait_for(|status| status.failure.is_some()).await {
-            Ok(status) => status.failure.clone().unwrap_or_default(),
-            Err(_) => "the Raft node ended".to_owned(),
+        let raft_failed = async {
+            match status.wait_for(|status| status.failure.is_some()).await {
+                Ok(status) => status.failure.clone().unwrap_or_default(),
+                Err(_) => "the Raft node ended".to_owned(),
+            }
+        };
+        let mut displaced = self.displaced.clone();
+        let displaced = async {
+            match displaced.wait_for(Option::is_some).await.map(|by| *by) {
+                Ok(Some(epoch)) => LifeFailure::Displaced { epoch }.to_string(),
+                // It was told to stop.
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = raft_failed => why,
+            why = displaced => why,
         }
     }
 

@@ -221,6 +221,12 @@ impl World {
         let node = &self.nodes[at];
         let Some(process) = &node.process else { return };
         let Some(life) = process.life else { return };
+        if node.image.broker(id(at)).is_some_and(|registered| registered.epoch > life) {
+            // A request of its own earlier process came late. It ends, and is started again.
+            self.end_process(at);
+            self.nodes[at].disk.kill_process();
+            return self.plan_in(RESTART_MS, Event::Start { node: at });
+        }
         let applied = node.image.applied();
         let unclean = process.unclean.clone();
         let to = self.controller.node;

@@ -7,7 +7,7 @@ use highwater_core::settings::Durability;
 use highwater_env::sim::{CallKind, Fault as DiskFault, FaultKind, SimDisk};
 use highwater_proto::BrokerId;
 
-use super::broker::partition_id;
+use super::broker::{Node, partition_id};
 use super::events::{Event, Why};
 use super::world::World;
 use crate::history::{self, Kind, Op, Outcome, Phase};
@@ -147,6 +147,7 @@ impl World {
             "failed-sync" => (self.may_lose(node) && !self.wiped).then(|| {
                 let fault = DiskFault { call: Some(CallKind::SyncData), nth: 1, kind: FaultKind::Io };
                 self.nodes[node].disk.inject(fault);
+                self.sync_failed = true;
                 (name, Undo::Nothing, 1)
             }),
             other => unreachable!("{other} is not in the list"),
@@ -199,16 +200,21 @@ impl World {
     }
 
     /// Whether a broker may lose what it has not flushed, and the promises still hold: always if an acknowledgement means
-    /// the disk; otherwise only while everybody else has everything.
+    /// the disk; otherwise only while everybody else has everything. Who has just lost something and came back is in sync no
+    /// more, but the controller does not know before its new life is registered.
     fn may_lose(&self, at: usize) -> bool {
         let whole = || {
             let image = &self.nodes[self.controller.node].image;
-            (0..self.plan.partitions).all(|number| {
-                image.partition(partition_id(number)).is_some_and(|it| it.isr.len() == it.replicas.len())
-            })
+            let registered = |number: usize| image.broker(super::broker::id(number)).map(|it| it.epoch);
+            let lives = |(number, node): (usize, &Node)| {
+                node.process.as_ref().is_some_and(|process| process.life == registered(number))
+            };
+            self.nodes.iter().enumerate().all(lives)
+                && (0..self.plan.partitions).all(|number| {
+                    image.partition(partition_id(number)).is_some_and(|it| it.isr.len() == it.replicas.len())
+                })
         };
-        let up = self.nodes.iter().all(|node| node.process.is_some());
-        self.nodes[at].process.is_some() && (self.plan.durability == Durability::Fsync || (up && whole()))
+        self.nodes[at].process.is_some() && (self.plan.durability == Durability::Fsync || whole())
     }
 
     /// Whether every partition has a replica in sync on another broker: what only one has goes with its disk.
@@ -266,9 +272,10 @@ impl World {
         Some(("all".to_owned(), Undo::Nothing, 1))
     }
 
-    /// A broker comes back with an empty disk, once in a run: two lost disks may be two of the two that have a record.
+    /// A broker comes back with an empty disk, once in a run: two lost disks may be two of the two that have a record. So may
+    /// one be that failed before, whose broker is cut off and has told nobody.
     fn lose_disk(&mut self, at: usize) -> bool {
-        if self.wiped || !self.may_lose(at) || !self.is_elsewhere(at) {
+        if self.wiped || self.sync_failed || !self.may_lose(at) || !self.is_elsewhere(at) {
             return false;
         }
         self.wiped = true;
@@ -282,7 +289,7 @@ impl World {
 
     /// Bytes on the disk of a broker that is down turn into others: as good as a lost disk, and as rare.
     fn rot(&mut self, at: usize) -> Option<String> {
-        if self.wiped || !self.may_lose(at) {
+        if self.wiped || self.sync_failed || !self.may_lose(at) {
             return None;
         }
         let disk = Arc::clone(&self.nodes[at].disk);

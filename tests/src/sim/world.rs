@@ -55,6 +55,8 @@ pub(super) struct World {
     pub(super) faults: BTreeMap<u64, Fault>,
     pub(super) faults_installed: u64,
     pub(super) wiped: bool,
+    /// Whether a flush was made to fail.
+    pub(super) sync_failed: bool,
     /// Faults are over.
     pub(super) healed: bool,
     /// No more sends.
@@ -102,6 +104,7 @@ impl World {
             faults: BTreeMap::new(),
             faults_installed: 0,
             wiped: false,
+            sync_failed: false,
             healed: false,
             quiet: false,
             over: false,

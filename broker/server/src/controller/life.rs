@@ -44,6 +44,14 @@ pub enum LifeFailure {
         /// What the disk says.
         error: std::io::Error,
     },
+    /// Another process has its id now. It may be an earlier process of the same broker, whose request came late.
+    #[error(
+        "another process registered as this broker, in epoch {epoch}; if none runs, start this one again"
+    )]
+    Displaced {
+        /// The epoch of the other one.
+        epoch: BrokerEpoch,
+    },
     /// It was told to stop before.
     #[error("stopped before the broker had a place in its cluster")]
     Stopped,
@@ -149,13 +157,13 @@ impl Life {
 
     /// Keeps the broker alive in the cluster's eyes, and its lease in its own, until told to stop. A fenced broker asks to
     /// be unfenced. Calls `serving` once it is unfenced for the first time. `carried` tells up to where the metadata was
-    /// carried out here.
+    /// carried out here. Returns the epoch of another process that has this broker's id now; `None` if it was told to stop.
     pub(crate) async fn keep(
         self,
         serving: oneshot::Sender<()>,
         carried: watch::Receiver<u64>,
         stop: CancellationToken,
-    ) {
+    ) -> Option<BrokerEpoch> {
         let (broker, epoch) = (self.identity.id(), self.identity.epoch());
         let mut serving = Some(serving);
         let mut beats = tokio::time::interval(self.timing.heartbeat);
@@ -163,7 +171,7 @@ impl Life {
         loop {
             tokio::select! {
                 _ = beats.tick() => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return None,
             }
             let (sent, applied) = (self.clock.monotonic(), *carried.borrow());
             match self.control.heartbeat(broker, epoch, applied, self.timing.session).await {
@@ -181,7 +189,12 @@ impl Life {
                 }
                 Ok(Standing::Stale) => {
                     self.lease.renew(Duration::ZERO);
-                    tracing::error!(%epoch, "another process has registered as this broker, or it was removed: nothing is led here");
+                    match self.store.image().broker(broker).map(|registered| registered.epoch) {
+                        Some(registered) if registered > epoch => return Some(registered),
+                        // The metadata here is behind.
+                        Some(_) => {}
+                        None => tracing::error!(%epoch, "this broker was removed: nothing is led here"),
+                    }
                 }
                 // The lease runs out by itself.
                 Ok(Standing::Behind) => {
@@ -217,3 +230,7 @@ fn write_epoch(disk: &dyn Disk, data_dir: &Path, epoch: BrokerEpoch) -> Result<(
     let written = small_file::write(disk, data_dir, EPOCH_FILE, &line);
     written.map_err(|error| LifeFailure::Epoch { path: data_dir.join(EPOCH_FILE), error })
 }
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod tests;
