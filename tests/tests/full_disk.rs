@@ -40,7 +40,7 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_serves_again_when_there_i
     let broker = BrokerProcess::start(&disk.path.join("data"), &[]).unwrap();
     let client = Client::connect(ClientConfig::new([broker.grpc.clone()])).await.unwrap();
     client.admin().create_topic(NewTopic::new("log").config("segment.bytes", "4194304")).await.unwrap();
-    let config = ProducerConfig { delivery_timeout: Duration::from_secs(2), ..ProducerConfig::default() };
+    let config = ProducerConfig { delivery_timeout: Duration::from_secs(5), ..ProducerConfig::default() };
     let producer = client.producer(config.clone()).await.unwrap();
 
     let payload = vec![b'x'; 32 << 10];
@@ -57,8 +57,9 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_serves_again_when_there_i
     assert!(acked.len() > 100, "only {} records fitted: {refused}", acked.len());
     drop(producer);
 
-    // Reads go on while the disk is full.
-    assert_eq!(read(&client, acked.len()).await, acked);
+    // Reads go on while the disk is full. What was refused may be there nonetheless, if the answer came too late.
+    let stored = read(&client, acked.len()).await;
+    assert!(acked.iter().all(|offset| stored.contains(offset)), "an acknowledged record cannot be read");
 
     std::fs::remove_file(&ballast).unwrap();
     let config = ProducerConfig { delivery_timeout: Duration::from_secs(20), ..config };
