@@ -165,7 +165,7 @@ impl Life {
         stop: CancellationToken,
     ) -> Option<BrokerEpoch> {
         let (broker, epoch) = (self.identity.id(), self.identity.epoch());
-        let mut serving = Some(serving);
+        let (mut serving, mut forgotten) = (Some(serving), false);
         let mut beats = tokio::time::interval(self.timing.heartbeat);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -191,9 +191,13 @@ impl Life {
                     self.lease.renew(Duration::ZERO);
                     match self.store.image().broker(broker).map(|registered| registered.epoch) {
                         Some(registered) if registered > epoch => return Some(registered),
-                        // The metadata here is behind.
-                        Some(_) => {}
-                        None => tracing::error!(%epoch, "this broker was removed: nothing is led here"),
+                        _ if std::mem::replace(&mut forgotten, true) => {}
+                        // One that is removed may never be told.
+                        _ => tracing::error!(
+                            %epoch,
+                            "the cluster knows this broker no more: unless it was just started twice, it was removed, leads nothing \
+                             and can be stopped"
+                        ),
                     }
                 }
                 // The lease runs out by itself.
