@@ -212,13 +212,20 @@ async fn take_part(
     let keeping = life.keep(serving, carried.clone(), stop);
     tokio::spawn(async move { end.send_replace(keeping.await) });
     if served.await.is_err() {
-        let by = displaced.wait_for(Option::is_some).await.map_or(None, |by| *by);
-        return Err(by.map_or(LifeFailure::Stopped, |epoch| LifeFailure::Displaced { epoch }).into());
+        return Err(ended(&mut displaced).await.into());
     }
     // What it leads now that it was let in, it leads when the first client comes.
     let newest = *services.metadata.applied().borrow();
     carried.wait_for(|carried| *carried >= newest).await.map_err(|_| LifeFailure::Stopped)?;
     Ok(displaced)
+}
+
+/// Waits until this broker's life ends, and says by what.
+async fn ended(displaced: &mut Displaced) -> LifeFailure {
+    match displaced.wait_for(Option::is_some).await.map(|by| *by) {
+        Ok(Some(epoch)) => LifeFailure::Displaced { epoch },
+        Ok(None) | Err(_) => LifeFailure::Stopped,
+    }
 }
 
 /// Before it is let in, the broker says which of its logs lost what they had flushed, so that none of them is elected (I20).
@@ -287,10 +294,10 @@ impl Member {
         };
         let mut displaced = self.displaced.clone();
         let displaced = async {
-            match displaced.wait_for(Option::is_some).await.map(|by| *by) {
-                Ok(Some(epoch)) => LifeFailure::Displaced { epoch }.to_string(),
-                // It was told to stop.
-                Ok(None) | Err(_) => std::future::pending().await,
+            match ended(&mut displaced).await {
+                // It was told to: that is no failure.
+                LifeFailure::Stopped => std::future::pending().await,
+                failure => failure.to_string(),
             }
         };
         tokio::select! {

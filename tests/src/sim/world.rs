@@ -54,6 +54,7 @@ pub(super) struct World {
     pub(super) metrics: Arc<Metrics>,
     pub(super) faults: BTreeMap<u64, Fault>,
     pub(super) faults_installed: u64,
+    /// Whether a disk was lost or rotted.
     pub(super) wiped: bool,
     /// Whether a flush was made to fail.
     pub(super) sync_failed: bool,
