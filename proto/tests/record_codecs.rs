@@ -77,3 +77,33 @@ fn frames_that_cost_too_much_or_are_followed_by_more_are_refused() {
     legacy.extend_from_slice(&[0; 4]);
     refused(Compression::Lz4, &legacy);
 }
+
+/// Data that ends with zeros looked like the end mark that was cut off, and the batch was taken: this decoder reads it,
+/// Kafka's Java client does not.
+#[test]
+fn an_lz4_frame_is_cut_at_no_byte_even_where_its_data_look_like_an_end_mark() {
+    for (block_checksums, content_checksum) in [(false, false), (false, true), (true, false), (true, true)] {
+        // Small and zero: one compressed block. Random first: one block as it is. Large: several blocks.
+        let noise: Vec<u8> = (0..40_u32).map(|i| (i * 167 % 251) as u8).chain([0; 8]).collect();
+        for data in [vec![0; 27], noise, [text(), vec![0; 70_000]].concat()] {
+            let info = FrameInfo::new()
+                .block_size(BlockSize::Max64KB)
+                .block_checksums(block_checksums)
+                .content_checksum(content_checksum)
+                .content_size(Some(data.len() as u64));
+            let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(&data).expect("memory");
+            let frame = encoder.finish().expect("memory");
+            assert_eq!(decompress(Compression::Lz4, &frame, LIMITS).as_ref(), Ok(&data));
+            let cuts = (0..frame.len().min(64)).chain(frame.len().saturating_sub(64)..frame.len());
+            for cut in cuts {
+                let verdict = decompress(Compression::Lz4, &frame[..cut], LIMITS).map(|data| data.len());
+                assert!(
+                    matches!(verdict, Err(BatchError::Decompress { .. })),
+                    "{cut} bytes of {}: {verdict:?}",
+                    frame.len()
+                );
+            }
+        }
+    }
+}
