@@ -26,6 +26,10 @@ counters! {
     rotten_partitions,
     /// Partitions that lost data they had reported as flushed.
     unclean_partitions,
+    /// Bytes that were compared with their checksums while their log was in use.
+    scrubbed_bytes,
+    /// Damaged ranges that such a comparison came upon; what stays damaged is counted each time.
+    damage_found,
     /// Indexes that failed a check and were built anew from their segment.
     indexes_rebuilt,
     /// Segments rolled.

@@ -37,6 +37,12 @@ impl LeaderEpochs {
         &self.entries
     }
 
+    /// The epoch in which the record at `offset` was written, as far as epochs are known back to it.
+    pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.entries.partition_point(|(_, start)| *start <= offset);
+        Some(self.entries[after.checked_sub(1)?].0)
+    }
+
     /// Takes note that `epoch` begins at `start`, unless it is known already. Entries that begin at or after `start`
     /// wrote nothing and go. Says whether anything changed.
     pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Change {

@@ -106,7 +106,8 @@ impl PartitionLog {
         };
         let mut done = false;
         let visit = |position: u64, header: &highwater_proto::record::BatchHeader| {
-            done |= header.next_offset() > offset;
+            // A batch that says that it lies before the ones before it is damaged, and the reason for the cut.
+            done |= header.next_offset() > offset || header.base_offset < end;
             if !done {
                 kept.position = position + header.size_bytes() as u64;
                 kept.max_timestamp_ms = kept.max_timestamp_ms.max(header.max_timestamp_ms);

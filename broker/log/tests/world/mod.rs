@@ -578,3 +578,15 @@ impl World {
         self.disk.contents()
     }
 }
+
+/// Looks at everything that is flushed: what is damaged, and how far the look got.
+pub fn scrub(log: &PartitionLog) -> (Vec<highwater_log::RottenRange>, Offset) {
+    let (mut next, mut damage) = (log.log_start(), Vec::new());
+    while let Some(plan) = log.plan_scrub(next) {
+        let scrubbed = plan.run().expect("readable");
+        assert!(scrubbed.next > next, "no progress at {next}");
+        next = scrubbed.next;
+        damage.extend(scrubbed.damage);
+    }
+    (damage, next)
+}
