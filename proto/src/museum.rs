@@ -65,6 +65,9 @@ bugs! {
     DeposedUnaware = "M-60", "A lease is renewed for a broker that has not heard that others lead what it led.";
     LeavesUnheard = "M-60", "A reassignment takes a leader away before it is known to follow another one.";
     ZombieDecides = "M-63", "A decision of an earlier controller takes effect late.";
+    DamageIsServedOn = "M-18", "A replica that comes upon damage in what it has stored goes on as if nothing were.";
+    RepairWhileHeard = "M-20", "A damaged log is cut while its leader may still take it for whole.";
+    RotIsTornTail = "M-20", "Damage in what had been flushed is taken for a torn tail, and cut off.";
     TornTailIsRot = "M-20", "A torn tail is taken for rot: the replica puts itself out of service.";
     FlushWithoutSync = "M-21", "The flushed end is moved without waiting for the device.";
     FailedSyncForgotten = "M-22", "A sync that failed is taken for done.";

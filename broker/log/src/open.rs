@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use highwater_env::EntryKind;
+use highwater_proto::museum::{self, Bug};
 use highwater_proto::{Offset, TopicPartition};
 
 use crate::config::LogConfig;
@@ -52,7 +53,9 @@ impl RecoveryReport {
     /// Whether the log lost something that was flushed or committed (invariant I20): the replica must not be fetched
     /// from or elected before that is dealt with.
     pub fn is_unclean(&self) -> bool {
-        self.rotten_offsets > 0 || self.log_end < self.flushed_end || self.log_end < self.high_watermark
+        let lost =
+            self.rotten_offsets > 0 || self.log_end < self.flushed_end || self.log_end < self.high_watermark;
+        lost && !museum::active(Bug::RotIsTornTail)
     }
 }
 

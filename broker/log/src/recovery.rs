@@ -239,7 +239,7 @@ impl<'a> Recovery<'a> {
             self.log.log_end = expected;
         }
         self.log.log_end = expected;
-        if expected < self.marker.end {
+        if expected < self.marker.end && !museum::active(Bug::RotIsTornTail) {
             let path = self.log.directory.join(file_name(self.marker.segment_base, LOG_SUFFIX));
             self.rot(path, 0, expected, self.marker.end);
             self.log.log_end = self.marker.end;
@@ -321,6 +321,7 @@ impl<'a> Recovery<'a> {
     fn flushed_end_of(&self, base: Offset, next_base: Option<Offset>) -> Offset {
         match (base.cmp(&self.marker.segment_base), next_base) {
             (Ordering::Less, Some(next)) => next.min(self.marker.end),
+            _ if museum::active(Bug::RotIsTornTail) => base,
             (Ordering::Less, None) | (Ordering::Equal, _) => self.marker.end,
             (Ordering::Greater, _) => base,
         }

@@ -169,7 +169,11 @@ impl Topic {
             let tombstone_gone = log.is_none() && model.as_ref().is_some_and(|(_, row)| row.value.is_none());
             assert!(model == log || tombstone_gone, "key {key}: {model:?} became {log:?}");
         }
-        assert_eq!(world::scrub(self.world.log()).0, vec![], "offsets that were compacted away are no damage");
+        assert_eq!(
+            world::scrub(self.world.log()).0,
+            vec![],
+            "offsets that were compacted away are no damage"
+        );
     }
 }
 

@@ -7,4 +7,4 @@ pub use crate::partition::{
     Watch, Watcher, Wish,
 };
 pub use crate::replication::message;
-pub use crate::replication::{Feed, FollowerMessage, LeaderMessage, Outgoing, Refusal, Tail};
+pub use crate::replication::{Feed, FollowerMessage, LeaderMessage, Outgoing, Refusal, Tail, is_sound};

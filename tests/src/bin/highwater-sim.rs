@@ -1,11 +1,13 @@
-//! `highwater-sim [--seeds A..B | --seed N] [--history FILE] [--twice] [--rot]`: runs simulated clusters, a minute of theirs for each seed.
+//! `highwater-sim [--seeds A..B | --seed N] [--history FILE] [--twice]`: runs simulated clusters, a minute of theirs for each seed.
 //! Exit code 1 and the command that replays it for each seed that finds something.
 #![expect(clippy::disallowed_methods, reason = "a tool of the test bench measures its own time")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -30,8 +32,8 @@ fn main() -> ExitCode {
     // An optimised build ends at the first panic: it must say which seed that was.
     std::panic::set_hook(Box::new(|panic| println!("seed {}: {panic}", SEED.get())));
     let twice = arguments.iter().any(|argument| argument == "--twice");
-    let rot = arguments.iter().any(|argument| argument == "--rot");
-    let plan = |seed| Plan { rot, ..Plan::of(seed) };
+    let plan = Plan::of;
+    let faults: Mutex<BTreeMap<String, u64>> = Mutex::default();
     let threads = value("--threads").map_or(2, |text| number(text).max(1));
     let began = Instant::now();
     let (next, events, broken, acknowledged) =
@@ -45,6 +47,11 @@ fn main() -> ExitCode {
         let finished = run(&plan(seed));
         events.fetch_add(finished.events, Ordering::Relaxed);
         acknowledged.fetch_add(finished.report.records_acknowledged, Ordering::Relaxed);
+        if let Ok(mut faults) = faults.lock() {
+            for (class, count) in &finished.report.faults {
+                *faults.entry(class.clone()).or_default() += count.installed;
+            }
+        }
         let same = !twice || run(&plan(seed)).trace == finished.trace;
         if !finished.is_sound() || !same {
             broken.fetch_add(1, Ordering::Relaxed);
@@ -66,6 +73,15 @@ fn main() -> ExitCode {
         seeds.end.saturating_sub(seeds.start),
         acknowledged.into_inner()
     );
+    let faults = faults.into_inner().unwrap_or_default();
+    let counts: Vec<String> = faults.iter().map(|(class, count)| format!("{count} {class}")).collect();
+    println!("faults installed: {}", counts.join(", "));
+    // What was never installed was never survived.
+    let never = faults.iter().find(|(_, count)| **count == 0);
+    if let Some((class, _)) = never.filter(|_| seeds.end - seeds.start >= 100) {
+        println!("invalid: no {class} was ever installed");
+        return ExitCode::FAILURE;
+    }
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

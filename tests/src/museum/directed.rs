@@ -1,6 +1,9 @@
 //! Scenarios for what neither walks nor clusters come across, or too seldom: words that come two leaders late, a
-//! heartbeat that comes while its broker is being fenced, and a partition that moves away from its leader.
+//! heartbeat that comes while its broker is being fenced, a partition that moves away from its leader, and damage in the few
+//! batches that recovery reads.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_core::metadata::isr::alter_partitions;
@@ -10,6 +13,10 @@ use highwater_core::metadata::{
 };
 use highwater_core::replication::{Assignment, Leader, LeaderStart, Progress, Rules};
 use highwater_core::settings::Durability;
+use highwater_env::Clock;
+use highwater_env::sim::{SimClock, SimDisk, SimRandom};
+use highwater_log::{LogConfig, LogDir, LogDirConfig};
+use highwater_proto::record::{BatchBuilder, BatchHeader, Compression};
 use highwater_proto::{
     BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, TopicId, TopicPartition,
 };
@@ -133,6 +140,42 @@ pub(super) fn a_leader_that_goes_is_counted_until_another_one_has_heard_of_it() 
     Err(format!("whoever led is not counted any more, and does not know it yet: {now:?}"))
 }
 
+/// Three batches are flushed, the process is killed, and a bit of the second one turns over: that is no torn tail.
+///
+/// # Errors
+/// What the log that was opened again made of it.
+pub(super) fn damage_in_what_was_flushed_is_not_cut_off() -> Result<(), String> {
+    let disk = SimDisk::with_file_bytes_max(1, 1 << 20);
+    let clock: Arc<dyn Clock> = Arc::new(SimClock::new(0));
+    let id = TopicPartition::new(TopicId([7; 16]), PartitionIndex(0));
+    let open = || {
+        let (disk, clock) = (Arc::<SimDisk>::clone(&disk), Arc::clone(&clock));
+        let config = LogDirConfig::new("museum", BrokerId(1));
+        let directory = LogDir::open(disk, clock, &SimRandom::new(1), Path::new("/data"), config)
+            .map_err(|error| error.to_string())?;
+        let opened = directory.partition(id, LogConfig::default()).map_err(|error| error.to_string())?;
+        Ok::<_, String>((directory, opened.0, opened.1))
+    };
+    let (directory, mut log, _) = open()?;
+    for _ in 0..3 {
+        let mut batch = BatchBuilder::new(Compression::None, 1000);
+        batch.try_append(0, None, Some(&[1; 100]), &[]).map_err(|error| error.to_string())?;
+        let batch = batch.finish(None);
+        let header = BatchHeader::parse(&batch).map_err(|error| error.to_string())?;
+        log.append(&batch, &header, LeaderEpoch(0), 0).map_err(|error| error.to_string())?;
+    }
+    let _ = log.flush().map_err(|error| error.to_string())?;
+    drop((log, directory));
+    disk.kill_process();
+    let segment = disk.contents().into_keys().find(|path| path.extension().is_some_and(|it| it == "log"));
+    disk.rot(&segment.unwrap_or_default(), 250, 1).map_err(|error| error.to_string())?;
+    let (_directory, log, report) = open()?;
+    if log.log_end() == Offset(3) && report.is_unclean() {
+        return Ok(());
+    }
+    Err(format!("of three flushed batches {} are left, and the log is {:?}", log.log_end(), log.health()))
+}
+
 fn join(image: &mut Image, id: BrokerId) -> Result<(), String> {
     let registered = change::BrokerRegistered {
         broker_id: id.0,
@@ -161,6 +204,7 @@ mod tests {
     fn nothing_is_wrong_with_the_scenarios_while_no_bug_is_put_back() {
         assert_eq!(super::words_of_an_earlier_epoch_count_for_nothing(), Ok(()));
         assert_eq!(super::a_leader_that_goes_is_counted_until_another_one_has_heard_of_it(), Ok(()));
+        assert_eq!(super::damage_in_what_was_flushed_is_not_cut_off(), Ok(()));
         assert_eq!(super::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed(), Ok(()));
     }
 }

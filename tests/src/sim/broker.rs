@@ -13,7 +13,7 @@ use highwater_core::settings::TopicSettings;
 use highwater_env::Clock;
 use highwater_env::sim::{SimClock, SimDisk, SimRandom};
 use highwater_log::{Health, LogConfig, LogDir, LogDirConfig};
-use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use highwater_server::simulation::{Duty, Lease, Partition, Surroundings, Wish};
 
 use super::events::{Event, Why};
@@ -29,6 +29,8 @@ const RETRY_MS: u64 = 250;
 const PROPOSAL_MS: u64 = 1500;
 /// How often in-sync replicas are looked at while somebody is behind.
 const LOOK_MS: u64 = 50;
+/// A broker scrubs its disk so often, the next one so much later.
+const SCRUB_MS: u64 = 1000;
 /// A broker whose disk fails ends, and is started again by whoever looks after it.
 const RESTART_MS: u64 = 500;
 
@@ -195,6 +197,7 @@ impl World {
                 self.take_duties(at);
             }
             (Why::Stop, Ok(_)) => self.stopped(at),
+            (Why::Resign { serial }, Ok(_)) => process.proposed.retain(|(_, known, _)| *known != serial),
             (Why::ReportUnclean, Ok(_)) => process.unclean.clear(),
             (Why::Alter { partition, epoch, serial }, answer) => {
                 process.proposed.retain(|(_, known, _)| *known != serial);
@@ -327,6 +330,26 @@ impl World {
         }
     }
 
+    /// One broker after the other compares everything it has with its checksums.
+    pub(super) fn scrub(&mut self) {
+        let turn = self.now / SCRUB_MS;
+        let at = usize::try_from(turn).expect("a short run") % self.nodes.len();
+        if !self.now.is_multiple_of(SCRUB_MS) || self.is_paused(at) {
+            return;
+        }
+        let Some(process) = &self.nodes[at].process else { return };
+        for partition in &process.partitions {
+            // As housekeeping does: what nobody waits for reaches the disk, too.
+            partition.flush_soon();
+            partition.checkpoint();
+            let mut next = Offset::ZERO;
+            while let Ok(Some(scrubbed)) = partition.scrub(next) {
+                next = scrubbed.next;
+            }
+        }
+        self.touched(at);
+    }
+
     pub(super) fn attend(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return };
@@ -336,7 +359,7 @@ impl World {
             image.broker(broker).filter(|broker| broker.is_active()).map(|broker| broker.epoch)
         };
         let Some(own) = process.life else { return };
-        let mut commands = Vec::new();
+        let (mut commands, mut waits) = (Vec::new(), Vec::new());
         for partition in std::mem::take(&mut process.attending) {
             let (wish, again) = partition.propose(life);
             let number = partition.id().partition.0;
@@ -355,11 +378,15 @@ impl World {
                     let serial = self.future.serial();
                     process.proposed.push((number, serial, proposal.leader_epoch));
                     commands.push((command, Why::Alter { partition: number, epoch, serial }));
+                    waits.push((number, serial));
                 }
                 Wish::Resign => {
                     let partitions = vec![partition.id()];
                     let command = Command::ReportUnclean { broker: id(at), epoch: own, partitions };
-                    commands.push((command, Why::Own));
+                    let serial = self.future.serial();
+                    process.proposed.push((number, serial, partition.details().epoch));
+                    commands.push((command, Why::Resign { serial }));
+                    waits.push((number, serial));
                 }
                 Wish::Nothing => {}
             }
@@ -370,9 +397,9 @@ impl World {
         let run = self.nodes[at].run;
         for (command, why) in commands {
             self.ask_controller(at, command, why);
-            if let Why::Alter { partition, serial, .. } = why {
-                self.plan_in(PROPOSAL_MS, Event::ProposalWait { node: at, run, partition, serial });
-            }
+        }
+        for (partition, serial) in waits {
+            self.plan_in(PROPOSAL_MS, Event::ProposalWait { node: at, run, partition, serial });
         }
     }
 

@@ -109,6 +109,7 @@ impl World {
             None => PollAnswer::Refused("nobody is there".to_owned()),
             Some(process) => answer(&process.partitions, asked),
         };
+        let answer = if self.rotten { without_damage(answer) } else { answer };
         let answer = Arc::new(answer);
         self.plan_in(1 + self.random.below(3), Event::Fetched { client, attempt, answer });
     }
@@ -190,6 +191,17 @@ fn answer(partitions: &[Arc<Partition>], asked: Asked) -> PollAnswer {
                 Err(error) => refused(&error),
             }
         }
+    }
+}
+
+/// A client takes nothing from a batch that does not agree with its checksum: it asks again.
+fn without_damage(answer: PollAnswer) -> PollAnswer {
+    match answer {
+        PollAnswer::Records { reads, bad, .. } if reads.is_empty() && !bad.is_empty() => {
+            PollAnswer::Refused(format!("what came is damaged: {bad:?}"))
+        }
+        PollAnswer::Records { reads, next, .. } => PollAnswer::Records { reads, bad: Vec::new(), next },
+        other => other,
     }
 }
 

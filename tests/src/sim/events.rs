@@ -86,6 +86,9 @@ pub(super) enum Why {
         epoch: i32,
         serial: u64,
     },
+    Resign {
+        serial: u64,
+    },
     /// Nobody waits for the answer.
     Own,
 }

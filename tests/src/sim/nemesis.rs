@@ -1,11 +1,16 @@
 //! What goes wrong, and how it is put right.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use highwater_core::metadata::{Command, ElectionKind, Reassignment};
 use highwater_core::settings::Durability;
+use highwater_env::Disk;
 use highwater_env::sim::{CallKind, Fault as DiskFault, FaultKind, SimDisk};
+use highwater_log::index::{Seal, read_header};
 use highwater_proto::BrokerId;
+use highwater_proto::record::BatchHeader;
 
 use super::broker::{Node, partition_id};
 use super::events::{Event, Why};
@@ -51,7 +56,7 @@ const CLASSES: &[(&str, u64)] = &[
     ("clock-jump", 2),
     ("disk-full", 2),
     ("failed-sync", 2),
-    ("rot", 1),
+    ("rot", 4),
 ];
 
 impl World {
@@ -60,10 +65,9 @@ impl World {
         if self.healed {
             return;
         }
-        let classes = || CLASSES.iter().filter(|(class, _)| *class != "rot" || self.plan.rot);
-        let shares = classes().map(|(_, share)| share).sum();
+        let shares = CLASSES.iter().map(|(_, share)| share).sum();
         let mut at = self.random.below(shares);
-        let class = classes().find(|(_, share)| {
+        let class = CLASSES.iter().find(|(_, share)| {
             let found = at < *share;
             at = at.saturating_sub(*share);
             found
@@ -98,7 +102,7 @@ impl World {
             "power-cut-of-all" => self.cut_power_of_all(),
             "stop" => self.stop(node).then_some((name, Undo::Restart(node), lasts_ms)),
             "lost-disk" => self.lose_disk(node).then_some((name, Undo::Start(node), lasts_ms)),
-            "rot" => self.rot(node).map(|what| (format!("{name}, {what}"), Undo::Start(node), lasts_ms)),
+            "rot" => self.rot(node).map(|(what, undo)| (format!("{name}, {what}"), undo, lasts_ms)),
             "pause" => {
                 self.nodes[node].paused_until = self.now + lasts_ms;
                 Some((name, Undo::Nothing, lasts_ms))
@@ -144,7 +148,7 @@ impl World {
                 disk.set_capacity_bytes(disk.used_bytes());
                 Some((name, Undo::Space(node), lasts_ms))
             }
-            "failed-sync" => (self.may_lose(node) && !self.wiped).then(|| {
+            "failed-sync" => self.may_fail_to_sync(node).then(|| {
                 let fault = DiskFault { call: Some(CallKind::SyncData), nth: 1, kind: FaultKind::Io };
                 self.nodes[node].disk.inject(fault);
                 self.sync_failed = true;
@@ -217,6 +221,12 @@ impl World {
         self.nodes[at].process.is_some() && (self.plan.durability == Durability::Fsync || whole())
     }
 
+    /// Whether the next sync may fail. The broker begins anew then, at a time that nobody knows: what is only in memory would
+    /// be gone.
+    fn may_fail_to_sync(&self, at: usize) -> bool {
+        self.plan.durability == Durability::Fsync && self.may_lose(at) && !self.wiped
+    }
+
     /// Whether every partition has a replica in sync on another broker: what only one has goes with its disk.
     fn is_elsewhere(&self, at: usize) -> bool {
         let image = &self.nodes[self.controller.node].image;
@@ -287,25 +297,38 @@ impl World {
         true
     }
 
-    /// Bytes on the disk of a broker that is down turn into others: as good as a lost disk, and as rare.
-    fn rot(&mut self, at: usize) -> Option<String> {
-        if self.wiped || self.sync_failed || !self.may_lose(at) {
+    /// A bit on a disk turns over, while its broker runs or between two of its lives: as good as a lost disk, and as rare.
+    fn rot(&mut self, at: usize) -> Option<(String, Undo)> {
+        if self.wiped || self.sync_failed || !self.may_lose(at) || !self.is_elsewhere(at) {
             return None;
         }
+        let lives = self.random.below(2) == 0;
         let disk = Arc::clone(&self.nodes[at].disk);
-        let segments = disk.contents().into_iter().filter(|(path, bytes)| {
-            path.extension().is_some_and(|it| it == "log") && bytes.iter().any(|byte| *byte != 0)
-        });
-        let segments: Vec<_> = segments.collect();
-        let picked = usize::try_from(self.random.below(segments.len().max(1) as u64)).ok()?;
-        let (path, bytes) = segments.get(picked)?;
+        let contents = disk.contents();
+        // Of a running broker only batches: it has the rest in memory, and writes it anew. And only those whose index says
+        // that they were flushed: else nothing would tell, after a power cut, a bit that flipped from a write that was torn.
+        let may_rot = |path: &Path| match path.extension().and_then(OsStr::to_str) {
+            Some("log") => !lives || is_sealed(&disk, path),
+            Some("index" | "snapshot") => !lives,
+            _ => !lives && path.file_name().is_some_and(|name| name == "leader-epochs"),
+        };
+        let full = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        let files: Vec<_> = contents.iter().filter(|(path, bytes)| may_rot(path) && full(bytes)).collect();
+        let picked = usize::try_from(self.random.below(files.len().max(1) as u64)).ok()?;
+        let (path, bytes) = files.get(picked)?;
         let end = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
         let position = self.random.below(end);
-        self.wiped = true;
-        self.end_process(at);
-        disk.kill_process();
+        if path.extension().is_some_and(|it| it == "log") && is_base_offset(bytes, position) {
+            return None;
+        }
+        (self.wiped, self.rotten) = (true, true);
+        if !lives {
+            self.end_process(at);
+            disk.kill_process();
+        }
         disk.rot(path, position, 1 << self.random.below(8)).ok()?;
-        Some(format!("{} at {position}", path.display()))
+        let undo = if lives { Undo::Nothing } else { Undo::Start(at) };
+        Some((format!("{} at {position}, running: {lives}", path.display()), undo))
     }
 
     /// A fault is taken back.
@@ -367,4 +390,26 @@ impl World {
         });
         self.next_op += 1;
     }
+}
+
+/// Whether this byte belongs to what a batch says is its first offset: no checksum covers it, so that a reader takes it for
+/// what it says before the broker that has it looks. Kafka's format is like that.
+fn is_base_offset(segment: &[u8], position: u64) -> bool {
+    let mut start = 0;
+    while let Some(Ok(header)) = segment.get(start..).map(BatchHeader::parse) {
+        let end = start + header.size_bytes();
+        if position < end as u64 {
+            return position < start as u64 + 8;
+        }
+        start = end;
+    }
+    false
+}
+
+/// Whether a segment's index says that the segment was flushed to its end.
+fn is_sealed(disk: &Arc<SimDisk>, segment: &Path) -> bool {
+    let base = segment.file_name().and_then(OsStr::to_str).and_then(|name| name.split('.').next());
+    let index = base.and_then(|base| disk.open(&segment.with_file_name(format!("{base}.index"))).ok());
+    let header = index.and_then(|index| read_header(&*index).ok().flatten());
+    header.is_some_and(|(_, header)| header.seal == Seal::Sealed)
 }

@@ -18,8 +18,6 @@ pub struct Plan {
     pub heal_ms: u64,
     /// What an acknowledgement means.
     pub durability: Durability,
-    /// Whether a disk may rot.
-    pub rot: bool,
 }
 
 impl Plan {
@@ -33,7 +31,6 @@ impl Plan {
             partitions: i32::try_from(1 + random.below(3)).expect("a few"),
             faults_ms: 45_000,
             heal_ms: 12_000,
-            rot: false,
             durability: if random.below(4) == 0 { Durability::Replicated } else { Durability::Fsync },
         }
     }

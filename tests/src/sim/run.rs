@@ -66,12 +66,11 @@ pub fn run(plan: &Plan) -> Finished {
         violations.push(format!("at {} ms: panicked: {}", world.now, text.unwrap_or_default()));
     }
     world.record_pending();
-    let rot = if plan.rot { " --rot" } else { "" };
     let seed = plan.seed;
     let mut header = Header {
         highwater_history: SCHEMA_VERSION,
         seed,
-        replay: format!("cargo run --release -p highwater-tests --bin highwater-sim -- --seed {seed}{rot}"),
+        replay: format!("cargo run --release -p highwater-tests --bin highwater-sim -- --seed {seed}"),
         limits: Limits {
             ok_ops_min: 100,
             heal_us: plan.heal_ms * 1000,

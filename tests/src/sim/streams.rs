@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_env::Clock;
-use highwater_server::simulation::{Feed, FollowerMessage, LeaderMessage, Outgoing, Tail};
+use highwater_server::simulation::{Feed, FollowerMessage, LeaderMessage, Outgoing, Tail, is_sound};
 
 use super::broker::{id, node};
 use super::events::{Event, Side};
@@ -210,6 +210,10 @@ fn read(feed: &mut Feed, outgoing: Outgoing) -> Option<LeaderMessage> {
     };
     let plan = share.plan?;
     match plan.read() {
+        Ok(slice) if share.doubted && !is_sound(&slice.bytes) => {
+            feed.unreadable(slot, slice.next);
+            None
+        }
         Ok(slice) => {
             feed.sent(slot, slice.next, slice.bytes.len());
             let records = Bytes::copy_from_slice(&slice.bytes);
@@ -221,7 +225,7 @@ fn read(feed: &mut Feed, outgoing: Outgoing) -> Option<LeaderMessage> {
             None
         }
         Err(_) => {
-            feed.unreadable(slot);
+            feed.unreadable(slot, share.from.advance(1));
             None
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) faults_installed: u64,
     /// Whether a disk was lost or rotted.
     pub(super) wiped: bool,
+    /// Whether a disk rotted.
+    pub(super) rotten: bool,
     /// Whether a flush was made to fail.
     pub(super) sync_failed: bool,
     /// Faults are over.
@@ -105,6 +107,7 @@ impl World {
             faults: BTreeMap::new(),
             faults_installed: 0,
             wiped: false,
+            rotten: false,
             sync_failed: false,
             healed: false,
             quiet: false,
@@ -197,6 +200,7 @@ impl World {
                 self.tick_controller();
                 self.tick_streams();
                 (0..self.nodes.len()).for_each(|at| self.restart_if_poisoned(at));
+                self.scrub();
                 if !self.over {
                     self.plan_in(TICK_MS, Event::Tick);
                 }

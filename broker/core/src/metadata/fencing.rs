@@ -97,7 +97,8 @@ pub fn stop(
 }
 
 /// Takes note that these replicas of a broker lost something that was flushed (I20): they are neither in sync nor
-/// eligible. Partitions that it doesn't hold, or that are gone, are passed over.
+/// eligible. Who leads begins another epoch, so that it forgets what it knew of the replica: it could let it join for what it
+/// had before. Partitions that it doesn't hold, or that are gone, are passed over.
 ///
 /// # Errors
 /// [`LifeError`], and nothing changes.
@@ -117,7 +118,11 @@ pub fn report_unclean(
         let mut draft = super::transition::Draft::of(partition);
         draft.tainted.push(broker);
         let next = draft.settle(&active, topic);
-        super::transition::difference(id, partition, &next).map(|(record, _)| record)
+        if !partition.replicas.contains(&broker) {
+            return None;
+        }
+        let epochs = super::transition::LeaderEpochs::Renew;
+        Some(super::transition::change_between(id, partition, &next, epochs).0)
     });
     Ok(records.collect())
 }

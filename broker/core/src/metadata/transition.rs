@@ -149,13 +149,30 @@ pub(super) fn difference(
     before: &Partition,
     next: &Partition,
 ) -> Option<(Record, Partition)> {
-    if before == next {
-        return None;
-    }
+    (before != next).then(|| change_between(id, before, next, LeaderEpochs::Keep))
+}
+
+/// Whether a leader that stays goes on in its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeaderEpochs {
+    /// It does, unless the change asks for another one.
+    Keep,
+    /// It begins another one, and forgets what it knew of its followers.
+    Renew,
+}
+
+/// The record that leads from one state to the next, which may be the same, with the state it makes.
+pub(super) fn change_between(
+    id: TopicPartition,
+    before: &Partition,
+    next: &Partition,
+    epochs: LeaderEpochs,
+) -> (Record, Partition) {
     let list = |was: &[BrokerId], is: &[BrokerId]| (was != is).then(|| BrokerIds { ids: numbers(is) });
     let lost = !without(&before.replicas, &next.replicas).is_empty();
     let unclean = next.recovering && !before.recovering;
-    let elected = before.leader != next.leader || unclean || (lost && next.leader.is_some());
+    let renewed = (lost || epochs == LeaderEpochs::Renew) && next.leader.is_some();
+    let elected = before.leader != next.leader || unclean || renewed;
     let changed = change::PartitionChanged {
         topic_id: id.topic.0.to_vec(),
         partition: id.partition.0,
@@ -170,7 +187,7 @@ pub(super) fn difference(
     };
     let mut after = before.clone();
     change_partition(&mut after, &changed).expect("a settled partition is a legal one");
-    Some((change::Change::PartitionChanged(changed).into(), after))
+    (change::Change::PartitionChanged(changed).into(), after)
 }
 
 /// Settles every partition that `concerned` picks, as `draft` wants it.

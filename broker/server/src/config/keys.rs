@@ -73,6 +73,11 @@ pub const KEYS: &[Key] = &[
     key("log.maps.max", "4096", "most segment maps open at a time"),
     key("log.recycle.bytes", "1073741824", "bytes of retired segments kept to be written over"),
     key(
+        "log.scrub.interval.ms",
+        "86400000",
+        "how often everything stored is compared with its checksums, at no more than 16 MiB a second; 0 is never",
+    ),
+    key(
         "replication.throttle.rate",
         "-1",
         "bytes per second that this broker sends to replicas that are catching up, all topics together; -1 is no limit",

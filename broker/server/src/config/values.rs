@@ -54,6 +54,8 @@ pub struct BrokerConfig {
     pub log_maps_max: usize,
     /// Bytes of segments kept to be written over.
     pub log_recycle_bytes: u64,
+    /// How often everything stored is compared with its checksums; zero is never.
+    pub log_scrub_interval: Duration,
     /// How long a shutdown waits for connections to end.
     pub shutdown_timeout: Duration,
     /// Whether topics are created when first asked for.
@@ -100,6 +102,7 @@ impl BrokerConfig {
             flush_threads: reader.number("flush.threads", 1, 64)? as usize,
             log_maps_max: reader.number("log.maps.max", 16, 30_000)? as usize,
             log_recycle_bytes: reader.number("log.recycle.bytes", 0, 1 << 50)?,
+            log_scrub_interval: reader.millis("log.scrub.interval.ms", 0, 365 * 86_400_000)?,
             shutdown_timeout: reader.millis("shutdown.timeout.ms", 0, 600_000)?,
             topic_auto_create: reader.switch("topic.auto.create")?,
             topic_default_partitions: reader.number("topic.default.partitions", 1, 10_000)? as i32,

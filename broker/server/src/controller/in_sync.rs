@@ -60,7 +60,8 @@ pub(crate) async fn keep(
                 Wish::Resign
                     if image.partition(partition.id()).is_some_and(|known| known.replicas.len() > 1) =>
                 {
-                    resigned.push(partition.id());
+                    resigned.push(partition);
+                    continue;
                 }
                 Wish::Resign => {}
                 Wish::Nothing => {}
@@ -79,9 +80,11 @@ pub(crate) async fn keep(
         }
         if !resigned.is_empty() {
             tracing::error!(partitions = resigned.len(), "logs are damaged: others have to lead them");
-            let report = Command::ReportUnclean { broker, epoch, partitions: resigned };
+            let partitions = resigned.iter().map(|partition| partition.id()).collect();
+            let report = Command::ReportUnclean { broker, epoch, partitions };
             if let Err(error) = control.submit(report, PROPOSAL_WAIT).await {
-                tracing::warn!(%error, "damaged logs could not be reported");
+                tracing::warn!(%error, "damaged logs could not be reported; it is tried again");
+                unsettled.append(&mut resigned);
             }
         }
     }

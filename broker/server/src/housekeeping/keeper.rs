@@ -1,10 +1,12 @@
-//! Two threads and their rounds: one for short work on every partition, one for compaction, which takes long.
+//! Threads and their rounds: one for short work on every partition, one for compaction and one for scrubbing, which take
+//! long.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::opener::{OPENERS, Unopened};
+use super::scrubber::scrub_all;
 use crate::partition::Partition;
 use crate::service::Services;
 
@@ -49,7 +51,21 @@ impl Housekeeper {
         })?;
         housekeeper.spawn("compactor", services, compact_all)?;
         housekeeper.open_ahead(services)?;
+        housekeeper.scrub(services)?;
         Ok(housekeeper)
+    }
+
+    /// Starts the thread that looks for rot, unless the configuration says never.
+    fn scrub(&self, services: &Arc<Services>) -> std::io::Result<()> {
+        let interval = services.config().log_scrub_interval;
+        if interval.is_zero() {
+            return Ok(());
+        }
+        let (services, stop) = (Arc::clone(services), Arc::clone(&self.stop));
+        let work = move || scrub_all(&services, interval, |pause| stop.wait(pause));
+        let thread = std::thread::Builder::new().name("scrubber".to_owned()).spawn(work)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
     }
 
     /// Starts the threads that open what has data, and end then.
@@ -102,7 +118,7 @@ fn go_round(services: &Services, round: u64) {
         partition.flush_soon();
         retain(services, &partition, now_ms);
         if round.is_multiple_of(ROUNDS_PER_CHECKPOINT) {
-            checkpoint(&partition);
+            partition.checkpoint();
         }
     }
     if let Err(error) = services.partitions.directory().sweep(REMOVALS_PER_ROUND) {
@@ -121,14 +137,6 @@ fn retain(services: &Services, partition: &Partition, now_ms: i64) {
         }
         Some(Err(error)) => tracing::warn!(partition = %partition.id(), %error, "retention failed"),
         Some(Ok(_)) | None => {}
-    }
-}
-
-fn checkpoint(partition: &Partition) {
-    let Some(Some(ticket)) = partition.with_log(|log, _, _| log.begin_checkpoint()) else { return };
-    let written = ticket.write();
-    if let Some(Err(error)) = partition.with_log(|log, _, _| log.complete_checkpoint(written)) {
-        tracing::warn!(partition = %partition.id(), %error, "a checkpoint failed; the next start will read more");
     }
 }
 

@@ -23,10 +23,19 @@ impl Partition {
     }
 
     /// Asks for a flush of whatever is not flushed, for topics that do not wait for it.
-    pub(crate) fn flush_soon(self: &Arc<Partition>) {
+    pub fn flush_soon(self: &Arc<Partition>) {
         let mut state = self.lock();
         if state.log.flushed_end().get() < state.log.log_end() {
             self.want_flush(&mut state);
+        }
+    }
+
+    /// Writes down what saves the next start some reading, and proves to it what was flushed.
+    pub fn checkpoint(&self) {
+        let Some(Some(ticket)) = self.with_log(|log, _, _| log.begin_checkpoint()) else { return };
+        let written = ticket.write();
+        if let Some(Err(error)) = self.with_log(|log, _, _| log.complete_checkpoint(written)) {
+            tracing::warn!(partition = %self.id, %error, "a checkpoint failed; the next start will read more");
         }
     }
 

@@ -14,6 +14,7 @@ mod owner;
 mod reads;
 mod replica;
 mod role;
+mod scrub;
 mod surroundings;
 mod table;
 mod throttles;

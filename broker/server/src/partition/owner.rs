@@ -85,6 +85,10 @@ pub(super) struct State {
     pub(super) tail: Option<Watch>,
     pub(super) flushing: Flushing,
     pub(super) replication_factor: usize,
+    /// The leader's epoch in which stored records were found to be damaged, while this replica was in use.
+    pub(super) damaged_in: Option<LeaderEpoch>,
+    /// Whether the controller was asked to let others lead, since it said something new of this partition.
+    pub(super) resigning: bool,
     /// Whether it is queued for a look at its in-sync replicas.
     pub(super) attending: bool,
     pub(super) gone: bool,
@@ -155,6 +159,8 @@ impl Partition {
             tail: None,
             flushing: Flushing::Idle,
             replication_factor: 1,
+            damaged_in: None,
+            resigning: false,
             attending: false,
             gone: false,
         };

@@ -9,6 +9,7 @@ use highwater_core::replication::Leader;
 use highwater_log::{FileSlice, Health, ReadError, ReadPlan, TimestampPlan};
 use highwater_proto::museum::{self, Bug};
 use highwater_proto::{LeaderEpoch, Offset};
+use tokio::runtime::Handle;
 
 use super::outcome::{EpochError, FetchError, Fetched, LeaderError, ListOffsetsError};
 use super::owner::{Partition, Role, State};
@@ -33,7 +34,7 @@ impl Partition {
     /// # Errors
     /// [`FetchError`].
     pub async fn fetch(
-        &self,
+        self: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
@@ -46,7 +47,7 @@ impl Partition {
     /// # Errors
     /// [`FetchError`].
     pub async fn fetch_from(
-        &self,
+        self: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
@@ -62,7 +63,7 @@ impl Partition {
     /// # Errors
     /// [`FetchError`].
     pub async fn fetch_located(
-        &self,
+        self: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
@@ -73,7 +74,7 @@ impl Partition {
     }
 
     async fn fetch_with<R: Default>(
-        &self,
+        self: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         terms: (LeaderEpoch, ServedBy),
@@ -89,6 +90,10 @@ impl Partition {
                     return Ok(fetched);
                 }
                 Err(ReadError::Moved) => {}
+                Err(error @ ReadError::Rotten { .. }) => {
+                    self.condemn(from, from.advance(1));
+                    return Err(FetchError::Storage(Arc::new(error)));
+                }
                 Err(error) => return Err(FetchError::Storage(Arc::new(error))),
             }
         }
@@ -221,6 +226,10 @@ pub(crate) async fn warm(mut plan: ReadPlan) -> Result<ReadPlan, ReadError> {
     if plan.is_resident() {
         return Ok(plan);
     }
-    let warming = tokio::task::spawn_blocking(move || plan.populate().map(|()| plan));
+    let Ok(runtime) = Handle::try_current() else {
+        // A simulation: there is no event loop to keep free.
+        return plan.populate().map(|()| plan);
+    };
+    let warming = runtime.spawn_blocking(move || plan.populate().map(|()| plan));
     warming.await.expect("reading ahead does not panic")
 }

@@ -29,6 +29,9 @@ pub struct Share {
     pub from: Offset,
     /// The next batches, if there are any.
     pub plan: Option<ReadPlan>,
+    /// Whether to compare what is read with its checksums before it is sent: the follower begins to copy, perhaps because
+    /// what it got was damaged.
+    pub doubted: bool,
     /// How long the follower has to wait for them: it is catching up, and a throttle says so. Zero is not at all.
     pub(crate) hold: std::time::Duration,
 }
@@ -48,6 +51,8 @@ pub struct Standing {
     pub flushed_end: Offset,
     /// Whether the logs were found to agree.
     pub copying: bool,
+    /// Whether what it had flushed is damaged: it has to begin anew.
+    pub damaged: bool,
 }
 
 /// What a follower does next.
@@ -116,7 +121,7 @@ impl Partition {
         let waits = plan.is_some() && !leader.assignment().isr.contains(&follower);
         drop(state);
         let hold = if waits { self.hold() } else { std::time::Duration::ZERO };
-        Ok(Share { epoch, high_watermark, log_start, from, plan, hold })
+        Ok(Share { epoch, high_watermark, log_start, from, plan, doubted: false, hold })
     }
 
     fn hold(&self) -> std::time::Duration {
@@ -180,20 +185,26 @@ impl Partition {
             log_end: state.log.log_end(),
             flushed_end: state.log.flushed_end().get(),
             copying: follower.is_copying(),
+            damaged: matches!(state.log.health(), Health::Rotten(_)),
         })
     }
 
     /// Begins to follow: what to ask the leader. `None` if this replica follows nobody.
-    pub fn ask(&self) -> Option<Position> {
+    pub fn ask(self: &Arc<Partition>) -> Option<Position> {
         let now_ms = self.around.clock.unix_ms();
         let mut guard = self.lock();
         let state = &mut *guard;
+        let counts = state.told.counted || state.may_be_heard();
+        if counts && matches!(state.log.health(), Health::Rotten(_)) && !museum::active(Bug::RepairWhileHeard)
+        {
+            // It may yet be the only one that has what lies behind the damage.
+            if !state.resigning {
+                self.want_attention(state);
+            }
+            return None;
+        }
         let Role::Follower(follower) = &mut state.role else { return None };
         if let Health::Rotten(range) = state.log.health().clone() {
-            if state.told.counted {
-                // It may yet be the only one that has what lies behind the damage.
-                return None;
-            }
             // The in-sync replicas have everything, and this is not one of them: what is damaged and what follows comes
             // from the leader again.
             tracing::warn!(partition = %self.id, from = %range.offset, "a damaged log is cut and copied from its leader again");
@@ -205,6 +216,7 @@ impl Partition {
             let known = follower.high_watermark().min(state.log.log_end());
             *follower = Follower::new(follower.leader(), follower.epoch(), known);
             state.log.set_high_watermark(known);
+            state.damaged_in = None;
             self.around.metrics.replication.logs_repaired.inc();
             self.around.metrics.partitions_offline.dec();
         }

@@ -78,6 +78,9 @@ impl Partition {
         if state.gone || (duty.leader_epoch, duty.assignment.partition_epoch) < known {
             return;
         }
+        if (duty.leader_epoch, duty.assignment.partition_epoch) > known {
+            state.resigning = false;
+        }
         let same_leader = duty.leader == state.told.leader && duty.leader_epoch == state.told.leader_epoch;
         let same_life = duty.broker_epoch == state.told.broker_epoch;
         let high_watermark = state.high_watermark();
@@ -183,7 +186,8 @@ impl Partition {
             return (Wish::Nothing, false);
         }
         if !state.is_sound() {
-            return (Wish::Resign, false);
+            state.resigning = state.told.counted || state.may_be_heard();
+            return (if state.resigning { Wish::Resign } else { Wish::Nothing }, false);
         }
         let Role::Leader(leader) = &mut state.role else { return (Wish::Nothing, false) };
         let wish = leader.propose(life, now);
@@ -238,6 +242,12 @@ impl Partition {
 }
 
 impl State {
+    /// Whether a leader may still let this replica join for what it had before it was found to be damaged: in the epoch
+    /// in which that was found, it may have asked for it already.
+    pub(super) fn may_be_heard(&self) -> bool {
+        self.damaged_in.is_some_and(|epoch| self.told.leader_epoch <= epoch)
+    }
+
     /// This part is over: whoever waits on it is sent elsewhere. What was appended may or may not survive.
     fn end_part(&mut self, released: &mut Released) {
         let not_leader = self.not_leader();

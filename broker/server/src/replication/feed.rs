@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use highwater_core::replication::{FollowAnswer, Progress, StreamError};
+use highwater_proto::record::{batches, verify_crc};
 use highwater_proto::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 use super::message::{FollowerMessage, LeaderMessage, Refusal, Slot};
@@ -45,6 +47,8 @@ struct Fed {
     told: (Offset, Offset),
     /// What is on its way: the offset after it, and its bytes.
     sent: VecDeque<(Offset, usize)>,
+    /// Nothing was sent yet since the follower asked: what it got before may have been damaged (M-18).
+    fresh: bool,
 }
 
 /// What is to be sent.
@@ -101,7 +105,10 @@ impl Feed {
                     let (cursor, told) = (position.log_end, (Offset(-1), Offset(-1)));
                     let (round, sent) = (slot.round, VecDeque::new());
                     partition.watch_feed(self.watcher.watch(slot.number as usize));
-                    self.fed.insert(slot.number, Fed { partition, round, epoch, cursor, told, sent });
+                    self.fed.insert(
+                        slot.number,
+                        Fed { partition, round, epoch, cursor, told, sent, fresh: true },
+                    );
                 }
             }
             FollowerMessage::Forget { slot } => self.forget(slot.number),
@@ -140,7 +147,7 @@ impl Feed {
                 continue;
             }
             let slot = Slot { number, round: fed.round };
-            let share = match fed.partition.share(self.follower, fed.epoch, fed.cursor, PIECE_BYTES) {
+            let mut share = match fed.partition.share(self.follower, fed.epoch, fed.cursor, PIECE_BYTES) {
                 Ok(share) => share,
                 Err(error) => {
                     let reason = reason(&error);
@@ -154,6 +161,7 @@ impl Feed {
             }
             let words = (share.high_watermark, share.log_start);
             if share.plan.is_some() {
+                share.doubted = fed.fresh;
                 fed.told = words;
                 return Some(Outgoing::Batches { slot, share });
             }
@@ -185,6 +193,7 @@ impl Feed {
     pub fn sent(&mut self, slot: Slot, next: Offset, bytes: usize) {
         if let Some(fed) = self.fed.get_mut(&slot.number).filter(|fed| fed.round == slot.round) {
             fed.cursor = next;
+            fed.fresh = false;
             fed.partition.fed(self.follower, bytes);
             fed.sent.push_back((next, bytes));
             self.in_flight += bytes;
@@ -197,8 +206,11 @@ impl Feed {
         self.watcher.mark(slot.number as usize);
     }
 
-    /// Batches cannot be read at all.
-    pub fn unreadable(&mut self, slot: Slot) {
+    /// Batches before `end` cannot be read, or are not what was written: the leader looks at its own log.
+    pub fn unreadable(&mut self, slot: Slot, end: Offset) {
+        if let Some(fed) = self.fed.get(&slot.number).filter(|fed| fed.round == slot.round) {
+            fed.partition.condemn(fed.cursor, end);
+        }
         self.forget(slot.number);
         self.answers.push_back(refused(slot, Refusal::Storage));
     }
@@ -218,6 +230,12 @@ impl Drop for Feed {
             fed.partition.unwatch_feed(&self.watcher, *number as usize);
         }
     }
+}
+
+/// Whether every batch agrees with its checksum.
+#[must_use]
+pub fn is_sound(records: &Bytes) -> bool {
+    batches(records.clone()).all(|batch| batch.is_ok_and(|batch| verify_crc(&batch).is_ok()))
 }
 
 fn refused(slot: Slot, reason: Refusal) -> LeaderMessage {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::feed::{Feed, Outgoing};
+use super::feed::{Feed, Outgoing, is_sound};
 use super::message::{FollowerMessage, Slot, put_batches_head};
 use crate::partition::{Partition, Share, warm};
 use crate::peer::{FrameError, FrameReader, write_parts};
@@ -116,6 +116,10 @@ async fn send_batches<W: AsyncWrite + Unpin>(
     let Some(plan) = share.plan else { return Ok(()) };
     let words = [share.high_watermark, share.log_start, share.from];
     match read(plan).await {
+        Ok(slice) if share.doubted && !is_sound(&slice.bytes) => {
+            tracing::error!(from = %share.from, "what a follower asks for is damaged");
+            lock(feed).unreadable(slot, slice.next);
+        }
         Ok(slice) if slice.bytes.is_empty() => lock(feed).unread(slot),
         Ok(slice) => {
             put_batches_head(heads, slot, share.epoch, words, slice.bytes.len());
@@ -126,7 +130,7 @@ async fn send_batches<W: AsyncWrite + Unpin>(
         Err(ReadError::Moved) => lock(feed).unread(slot),
         Err(error) => {
             tracing::error!(%error, "a follower asks for what cannot be read");
-            lock(feed).unreadable(slot);
+            lock(feed).unreadable(slot, share.from.advance(1));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ mod leading;
 pub mod message;
 mod tail;
 
-pub use feed::{Feed, Outgoing};
+pub use feed::{Feed, Outgoing, is_sound};
 pub(crate) use following::Following;
 pub(crate) use leading::{Find, lead};
 pub use message::{FollowerMessage, LeaderMessage, Refusal};

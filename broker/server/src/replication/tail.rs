@@ -202,6 +202,9 @@ impl Followed {
             // The same broker leads anew.
             (self.asked, self.ask_at, self.refusals) = (None, now, 0);
         }
+        if standing.damaged {
+            self.asked = None;
+        }
         if self.asked.is_none() {
             if now < self.ask_at {
                 return None;

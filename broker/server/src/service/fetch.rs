@@ -54,7 +54,7 @@ pub trait Records: Default + Send + std::fmt::Debug {
 
     /// Reads them from a partition.
     fn fetch(
-        partition: &Partition,
+        partition: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
@@ -69,7 +69,7 @@ impl Records for Bytes {
     }
 
     async fn fetch(
-        partition: &Partition,
+        partition: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,
@@ -86,7 +86,7 @@ impl Records for Option<FileSlice> {
     }
 
     async fn fetch(
-        partition: &Partition,
+        partition: &Arc<Partition>,
         from: Offset,
         max_bytes: usize,
         epoch: LeaderEpoch,

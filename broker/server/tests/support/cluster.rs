@@ -96,7 +96,9 @@ impl Cluster {
         };
         // Tests date their records as they like.
         let topic_defaults = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-        BrokerConfig { broker_id: BrokerId(id), cluster, topic_defaults, ..config }
+        // What is stored is looked at all the time.
+        let log_scrub_interval = Duration::from_millis(100);
+        BrokerConfig { broker_id: BrokerId(id), cluster, topic_defaults, log_scrub_interval, ..config }
     }
 
     /// Starts a broker without waiting for it, and leaves it to the test what becomes of it.
