@@ -1,7 +1,7 @@
 //! `highwater-model [smoke|ci|nightly|walks] [name=value ...]`: visits every state of the replication model within the bounds, or
-//! walks through it at random. Names are the bounds' (`values`, `leader_epochs`, ...), `durability`, `seconds`, `threads`
-//! and `seed`. Exit code 1, and the steps that lead
-//! there, if an invariant does not hold.
+//! walks through it at random. Names are the bounds' (`values`, `leader_epochs`, ...), `durability`, `seconds`, `threads`,
+//! `seed`, and `states`: so many unique ones at least. Exit code 1, and the steps that lead there, if an invariant does not
+//! hold, or if there were fewer.
 #![expect(clippy::disallowed_methods, reason = "a tool of the test bench measures its own time")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let in_memory = std::env::args().any(|argument| argument == "durability=replicated");
     let durability = if in_memory { Durability::Replicated } else { Durability::Fsync };
     let mut bounds = Bounds::of(Depth::Ci, durability);
-    let (mut seconds, mut threads, mut seed, mut walks) = (60, 2, 0, false);
+    let (mut seconds, mut threads, mut seed, mut walks, mut least) = (60, 2, 0, false, 0);
     for argument in std::env::args().skip(1) {
         let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
         let number: u8 = value.parse().unwrap_or(0);
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             "min_in_sync" => bounds.min_in_sync = number.into(),
             "durability" if ["fsync", "replicated"].contains(&value) => {}
             "seconds" => seconds = value.parse().unwrap_or(60),
+            "states" => least = value.parse().unwrap_or(usize::MAX),
             "threads" => threads = number.into(),
             other => {
                 println!("{other:?} is none of the bounds: {bounds:?}");
@@ -62,6 +63,10 @@ fn main() -> ExitCode {
     }
     for (property, steps) in &explored.counterexamples {
         println!("BROKEN: {property}\n  {steps}");
+    }
+    if explored.unique_states < least {
+        println!("fewer than {least} states were visited");
+        return ExitCode::FAILURE;
     }
     if explored.counterexamples.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
