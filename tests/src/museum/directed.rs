@@ -1,6 +1,6 @@
 //! Scenarios for what neither walks nor clusters come across, or too seldom: words that come two leaders late, a
-//! heartbeat that comes while its broker is being fenced, a partition that moves away from its leader, and damage in the few
-//! batches that recovery reads.
+//! heartbeat that comes while its broker is being fenced, a partition that moves away from its leader, damage in the few
+//! batches that recovery reads, and a sync that fails just before the power does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use highwater_core::metadata::{
 use highwater_core::replication::{Assignment, Leader, LeaderStart, Progress, Rules};
 use highwater_core::settings::Durability;
 use highwater_env::Clock;
-use highwater_env::sim::{SimClock, SimDisk, SimRandom};
-use highwater_log::{LogConfig, LogDir, LogDirConfig};
+use highwater_env::sim::{CallKind, Fault, FaultKind, SimClock, SimDisk, SimRandom};
+use highwater_log::{LogConfig, LogDir, LogDirConfig, PartitionLog, RecoveryReport};
 use highwater_proto::record::{BatchBuilder, BatchHeader, Compression};
 use highwater_proto::{
     BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, TopicId, TopicPartition,
@@ -146,34 +146,66 @@ pub(super) fn a_leader_that_goes_is_counted_until_another_one_has_heard_of_it() 
 /// What the log that was opened again made of it.
 pub(super) fn damage_in_what_was_flushed_is_not_cut_off() -> Result<(), String> {
     let disk = SimDisk::with_file_bytes_max(1, 1 << 20);
+    let (directory, mut log, _) = open(&disk)?;
+    append(&mut log, 3)?;
+    let _ = log.flush().map_err(|error| error.to_string())?;
+    drop((log, directory));
+    disk.kill_process();
+    let segment = disk.contents().into_keys().find(|path| path.extension().is_some_and(|it| it == "log"));
+    disk.rot(&segment.unwrap_or_default(), 250, 1).map_err(|error| error.to_string())?;
+    let (_directory, log, report) = open(&disk)?;
+    if log.log_end() == Offset(3) && report.is_unclean() {
+        return Ok(());
+    }
+    Err(format!("of three flushed batches {} are left, and the log is {:?}", log.log_end(), log.health()))
+}
+
+/// A sync fails, and then the power does, on many disks: what was said to be flushed is there.
+///
+/// # Errors
+/// What was said, and what is there.
+pub(super) fn a_sync_that_failed_proves_nothing() -> Result<(), String> {
+    for seed in 0..20 {
+        let disk = SimDisk::with_file_bytes_max(seed, 1 << 20);
+        let (directory, mut log, _) = open(&disk)?;
+        append(&mut log, 1)?;
+        let mut said = log.flush().map_err(|error| error.to_string())?.get();
+        append(&mut log, 5)?;
+        disk.inject(Fault { call: Some(CallKind::SyncData), nth: 1, kind: FaultKind::Io });
+        if let Ok(flushed) = log.flush() {
+            said = flushed.get();
+        }
+        drop((log, directory));
+        disk.clear_faults();
+        disk.crash();
+        let (_directory, log, _) = open(&disk)?;
+        if log.log_end() < said {
+            return Err(format!("{said} batches were flushed, and {} are there", log.log_end()));
+        }
+    }
+    Ok(())
+}
+
+fn open(disk: &Arc<SimDisk>) -> Result<(LogDir, PartitionLog, RecoveryReport), String> {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new(0));
+    let config = LogDirConfig::new("museum", BrokerId(1));
+    let disk = Arc::<SimDisk>::clone(disk);
+    let directory = LogDir::open(disk, clock, &SimRandom::new(1), Path::new("/data"), config)
+        .map_err(|error| error.to_string())?;
     let id = TopicPartition::new(TopicId([7; 16]), PartitionIndex(0));
-    let open = || {
-        let (disk, clock) = (Arc::<SimDisk>::clone(&disk), Arc::clone(&clock));
-        let config = LogDirConfig::new("museum", BrokerId(1));
-        let directory = LogDir::open(disk, clock, &SimRandom::new(1), Path::new("/data"), config)
-            .map_err(|error| error.to_string())?;
-        let opened = directory.partition(id, LogConfig::default()).map_err(|error| error.to_string())?;
-        Ok::<_, String>((directory, opened.0, opened.1))
-    };
-    let (directory, mut log, _) = open()?;
-    for _ in 0..3 {
+    let (log, report) = directory.partition(id, LogConfig::default()).map_err(|error| error.to_string())?;
+    Ok((directory, log, report))
+}
+
+fn append(log: &mut PartitionLog, batches: usize) -> Result<(), String> {
+    for _ in 0..batches {
         let mut batch = BatchBuilder::new(Compression::None, 1000);
         batch.try_append(0, None, Some(&[1; 100]), &[]).map_err(|error| error.to_string())?;
         let batch = batch.finish(None);
         let header = BatchHeader::parse(&batch).map_err(|error| error.to_string())?;
         log.append(&batch, &header, LeaderEpoch(0), 0).map_err(|error| error.to_string())?;
     }
-    let _ = log.flush().map_err(|error| error.to_string())?;
-    drop((log, directory));
-    disk.kill_process();
-    let segment = disk.contents().into_keys().find(|path| path.extension().is_some_and(|it| it == "log"));
-    disk.rot(&segment.unwrap_or_default(), 250, 1).map_err(|error| error.to_string())?;
-    let (_directory, log, report) = open()?;
-    if log.log_end() == Offset(3) && report.is_unclean() {
-        return Ok(());
-    }
-    Err(format!("of three flushed batches {} are left, and the log is {:?}", log.log_end(), log.health()))
+    Ok(())
 }
 
 fn join(image: &mut Image, id: BrokerId) -> Result<(), String> {
@@ -205,6 +237,7 @@ mod tests {
         assert_eq!(super::words_of_an_earlier_epoch_count_for_nothing(), Ok(()));
         assert_eq!(super::a_leader_that_goes_is_counted_until_another_one_has_heard_of_it(), Ok(()));
         assert_eq!(super::damage_in_what_was_flushed_is_not_cut_off(), Ok(()));
+        assert_eq!(super::a_sync_that_failed_proves_nothing(), Ok(()));
         assert_eq!(super::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed(), Ok(()));
     }
 }

@@ -74,12 +74,14 @@ fn scenarios() -> Option<(String, String)> {
     let late = || directed::words_of_an_earlier_epoch_count_for_nothing().err();
     let deposed = || directed::no_lease_is_given_to_a_broker_that_does_not_know_that_it_was_deposed().err();
     let moved = || directed::a_leader_that_goes_is_counted_until_another_one_has_heard_of_it().err();
+    let unsynced = || directed::a_sync_that_failed_proves_nothing().err();
     let cut = || directed::damage_in_what_was_flushed_is_not_cut_off().err();
     let wrong = late().map(|wrong| ("words that come two leaders late", wrong));
     let wrong =
         wrong.or_else(|| deposed().map(|wrong| ("a broker that does not know that it was deposed", wrong)));
     let wrong = wrong.or_else(|| moved().map(|wrong| ("a leader whom a reassignment takes away", wrong)));
     let wrong = wrong.or_else(|| cut().map(|wrong| ("a bit that flips in what was flushed", wrong)));
+    let wrong = wrong.or_else(|| unsynced().map(|wrong| ("a sync that fails before the power does", wrong)));
     wrong.map(|(which, wrong)| (format!("scenario, {which}"), wrong))
 }
 
