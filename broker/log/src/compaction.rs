@@ -2,8 +2,8 @@
 //!
 //! Two passes over sealed segments, outside the log's lock: the first learns each key's last offset, the second copies
 //! every segment without what is superseded. Offsets stay as they are, every segment keeps its last batch (so that its
-//! end is known from its bytes), and so does every producer (so that retries are told from news), even if nothing is
-//! left in them. A tombstone stays for a time after it was first cleaned; that time is written into its batch.
+//! end is known from its bytes), and so does every producer, of all that there is and of what is compacted (so that retries
+//! are told from news, after a power cut too), even if nothing is left in them. A tombstone stays for a time after it was first cleaned; that time is written into its batch.
 //!
 //! A crash leaves `.cleaned` files, which are deleted, or a segment without its index, which is rebuilt. The copy takes
 //! the segment's name in one step, and only after the old index, which would tell of other positions, is durably gone.
@@ -69,6 +69,8 @@ pub struct CompactionTicket {
     cleaned_end: Offset,
     /// The offset of each producer's last batch.
     producers: BTreeMap<ProducerId, Offset>,
+    /// The same of what is compacted: a later batch may not be flushed yet, and a power cut would leave neither.
+    flushed_producers: BTreeMap<ProducerId, Offset>,
     now_ms: i64,
     delete_retention_ms: i64,
     index_interval_bytes: u32,
@@ -138,6 +140,7 @@ impl PartitionLog {
             segments,
             cleaned_end: self.cleaned_end,
             producers: self.producers.iter().filter_map(last).collect(),
+            flushed_producers: BTreeMap::new(),
             now_ms,
             delete_retention_ms: self.config.delete_retention_ms,
             index_interval_bytes: self.config.index_interval_bytes,
@@ -233,8 +236,9 @@ impl PartitionLog {
 impl CompactionTicket {
     /// Reads, and writes copies aside. `pace` is told of each batch's bytes and may take its time, to keep the disk free
     /// for others.
-    pub fn run(self, mut pace: impl FnMut(u64)) -> Result<CleanedSegments, CompactionError> {
+    pub fn run(mut self, mut pace: impl FnMut(u64)) -> Result<CleanedSegments, CompactionError> {
         let (keys, end) = self.learn_keys(&mut pace)?;
+        self.flushed_producers = self.learn_producers(end)?;
         let mut cleaned = Vec::new();
         let mut failed = None;
         for source in &self.segments {
@@ -377,9 +381,24 @@ impl CompactionTicket {
             Retained::Unchanged => header.records_count,
             Retained::Rewritten(new) => BatchHeader::parse(new)?.records_count,
         };
-        let stands_for_producer = self.producers.get(&header.producer_id) == Some(&header.last_offset());
+        let is_last = |of: &BTreeMap<_, _>| of.get(&header.producer_id) == Some(&header.last_offset());
+        let stands_for_producer = is_last(&self.producers) || is_last(&self.flushed_producers);
         let needed = left > 0 || header.next_offset() == segment_end || stands_for_producer;
         Ok(needed.then_some(retained))
+    }
+
+    /// The last batch of each producer in the segments that end no later than `end`.
+    fn learn_producers(&self, end: Offset) -> Result<BTreeMap<ProducerId, Offset>, CompactionError> {
+        let mut producers = BTreeMap::new();
+        for source in self.segments.iter().take_while(|source| source.end <= end) {
+            self.walk(source, |header, _, _| {
+                if header.producer_id != ProducerId::NONE {
+                    producers.insert(header.producer_id, header.last_offset());
+                }
+                Ok(())
+            })?;
+        }
+        Ok(producers)
     }
 
     fn walk(
