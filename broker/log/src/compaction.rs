@@ -3,7 +3,8 @@
 //! Two passes over sealed segments, outside the log's lock: the first learns each key's last offset, the second copies
 //! every segment without what is superseded. Offsets stay as they are, every segment keeps its last batch (so that its
 //! end is known from its bytes), and so does every producer, of all that there is and of what is compacted (so that retries
-//! are told from news, after a power cut too), even if nothing is left in them. A tombstone stays for a time after it was first cleaned; that time is written into its batch.
+//! are told from news, after a power cut too), even if nothing is left in them. A tombstone stays for a time after it was
+//! first cleaned; that time is written into its batch.
 //!
 //! A crash leaves `.cleaned` files, which are deleted, or a segment without its index, which is rebuilt. The copy takes
 //! the segment's name in one step, and only after the old index, which would tell of other positions, is durably gone.
